@@ -52,6 +52,7 @@ from service.observability.tracing import Tracing
 from service.recording.deferred import DeferredRecordings
 from service.recording.recorder import Recorder
 from service.settings import Settings
+from service.station_frames import FRAMES, StationFrames
 from service.thread_pools import ThreadPools
 
 log = logging.getLogger("touchstone")
@@ -68,6 +69,7 @@ _KEY_SYNC_SECONDS = (
     0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_INTERVAL_MS is
 )
 _EVALUATION_SECONDS = 3.0  # between looks at whether a test set is to be evaluated again
+_FRAMES_SECONDS = 10.0  # between looks at whether stations' frames are still watched
 _ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
 _START_SECONDS = 60.0  # for the first image to go through the encoder
 _JOIN_SECONDS = 5.0  # for background work to end
@@ -99,6 +101,7 @@ class AppState:
     deferred: DeferredRecordings
     thread_pools: ThreadPools
     inspection_stream: InspectionStream
+    station_frames: StationFrames
     readiness: Readiness
     catalogue_sync: Task
     key_sync: Task
@@ -175,6 +178,7 @@ class AppState:
         pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
         pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_interval_seconds)
         inspection_stream = InspectionStream(library.catalogue.inspections)
+        station_frames = StationFrames(settings.data / FRAMES)
         readiness = Readiness(encoder, worker, library, settings.data, settings.min_free_bytes)
         refresh = settings.refresh_interval_ms / 1000
         task = partial(Task, metrics=metrics)
@@ -210,6 +214,7 @@ class AppState:
             tuning,
             task("pruning", pruning.round, seconds=pruning.pause),
             task("compaction", Compaction(library).round, seconds=refresh),
+            task("station-frames", station_frames.delete_unwatched, seconds=_FRAMES_SECONDS),
         )
         background = Supervisor(
             (
@@ -246,6 +251,7 @@ class AppState:
             DeferredRecordings(metrics),
             ThreadPools(),
             inspection_stream,
+            station_frames,
             readiness,
             catalogue_sync,
             key_sync,

@@ -34,6 +34,12 @@ class Stations:
             connection.execute(insert(StationRow).values(name=name, **values))
             return station
 
+    def has_reported(self, name: str) -> bool:
+        """Whether a station has reported within a month."""
+        with self._transactions.reading() as connection:
+            recent = (StationRow.name == name, StationRow.reported_at >= now() - FORGOTTEN_AFTER)
+            return connection.scalar(select(StationRow.name).where(*recent)) is not None
+
     def all(self) -> list[ReportedStation]:
         """Every station, by name, unless it has not reported for a month."""
         with self._transactions.reading() as connection:

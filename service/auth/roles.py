@@ -48,7 +48,9 @@ ROUTE_ROLES: dict[tuple[str, str], Role] = {
     ("GET", "/categories/{name}"): Role.LINE,
     # The line agent's key is a line's.
     ("PUT", "/stations/{name}"): Role.LINE,
+    ("PUT", "/stations/{name}/frame"): Role.LINE,
     ("GET", "/stations"): Role.OPERATOR,
+    ("GET", "/stations/{name}/frame"): Role.OPERATOR,
     # What became of parts, why, and what a person says of it.
     ("GET", "/inspections"): Role.OPERATOR,
     ("GET", "/inspections/trend"): Role.OPERATOR,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
@@ -19,6 +19,12 @@ from service.inference.decoder import ImageFile, Upload
 IMAGES = "images"
 Fields = TypeVar("Fields", bound=BaseModel)
 _MOST_FIELDS = 16
+
+
+class NoFields(BaseModel):
+    """An upload without text fields."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 async def read_upload(request: Request, fields: type[Fields], most_images: int) -> tuple[Upload, Fields]:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
 
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.drift import ALARM, DriftMartingale, DriftTest
@@ -18,7 +17,7 @@ from indexer.domain.snapshot import GeometryChange
 from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import MASK_SIDE, rasterise
 from service.http.problems import documented_problems, to_problem
-from service.http.uploads import documented_upload, read_upload
+from service.http.uploads import NoFields, documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, app_state
 from service.routes.geometry import geometry_choice
@@ -47,12 +46,6 @@ from service.usecases.settings import masked_region, settings_changes
 router = APIRouter(prefix="/categories", tags=["categories"])
 
 Name = Annotated[CategoryName, Path()]
-
-
-class _NoFields(BaseModel):
-    """A mask comes without text fields."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 @router.get("", responses=documented_problems())
@@ -97,7 +90,7 @@ async def update_category(
 
 @router.put(
     "/{name}/region-of-interest",
-    openapi_extra=documented_upload(_NoFields),
+    openapi_extra=documented_upload(NoFields),
     responses=documented_problems(
         "not-found", "image-rejected", "image-too-large", "unsupported-format", "request-too-large", "queue-full"
     ),
@@ -111,7 +104,7 @@ async def set_region_of_interest(
     Every value other than 0 is inside, for example 1 or 255, in 8 or 16 bits. The outlines of its areas become
     `polygons`, those of holes within them `ignored`, at most 64 of each; a mask without black sets it to null.
     """
-    upload, _ = await read_upload(request, _NoFields, 1)
+    upload, _ = await read_upload(request, NoFields, 1)
     stored = await state.onboarding_decoder.read(upload.files[0])
     region = await asyncio.to_thread(masked_region, state, name, stored.levels > 0)
     return await _changed(state, name, {"region_of_interest": region})

@@ -14,7 +14,7 @@ from indexer.imaging.decode import ImageRejected
 from indexer.imaging.encode import detect_suffix
 from service.http.image_response import Side, image_response
 from service.http.problems import documented_problems, to_problem
-from service.http.uploads import documented_upload, read_upload
+from service.http.uploads import NoFields, documented_upload, read_upload
 from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, StoredBytesLease, app_state
 from service.schemas.categories import LostReference, settings_json
 from service.schemas.labelled_sets import (
@@ -67,12 +67,6 @@ class _Options(BaseModel):
     )
 
 
-class _NoFields(BaseModel):
-    """A mask comes without text fields."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 @router.get("/{name}/test-images", responses=documented_problems("not-found"))
 async def labelled_images(name: Name, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
     """The images that a category is measured on."""
@@ -111,7 +105,7 @@ async def add(
 
 @router.put(
     "/{name}/test-images/{image_id}/mask",
-    openapi_extra=documented_upload(_NoFields),
+    openapi_extra=documented_upload(NoFields),
     responses=documented_problems(
         "not-found", "image-rejected", "image-too-large", "unsupported-format", "request-too-large", "storage-full"
     ),
@@ -124,7 +118,7 @@ async def mask(
     _admitted: OnboardingLease,
 ) -> LabelledImageView:
     """Say where the defect of an image is: a mask that is not black there. Its size does not matter."""
-    upload, _ = await read_upload(request, _NoFields, 1)
+    upload, _ = await read_upload(request, NoFields, 1)
     [file] = upload.files
     await state.onboarding_decoder.read(file)
     labelled_image = await set_labelled_mask(state, name, image_id, file.data, detect_suffix(file.data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from service.schemas.base import JSON_INTEGER, JsonTime, ResponseModel
 from service.schemas.text import Message, Text
@@ -52,6 +52,9 @@ class StationReport(BaseModel):
     components: Annotated[tuple[StationComponent, ...], Field(max_length=MAX_COMPONENTS)] = Field(
         description=f"At most {MAX_COMPONENTS}."
     )
+    sends_frames: Annotated[bool, Strict()] = Field(
+        False, description="Whether it can send images of its camera to `PUT /stations/{name}/frame`."
+    )
 
 
 class StationView(ResponseModel):
@@ -64,6 +67,22 @@ class StationView(ResponseModel):
     parts: int
     last_part: StationPart | None
     components: tuple[StationComponent, ...]
+    sends_frames: bool
+    watched: bool = Field(description="Whether its frame was requested within 10 s: the agent is to send frames.")
+
+
+class FrameFields(BaseModel):
+    """The text fields beside a frame."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    age_s: float = Field(0.0, ge=0, le=10**7, allow_inf_nan=False, description="Seconds since it was taken.")
+
+
+class StationWatchResponse(ResponseModel):
+    """What became of a frame."""
+
+    watched: bool = Field(description="Whether somebody watches the station; if not, the frame was not stored.")
 
 
 class StationsResponse(ResponseModel):

@@ -17,7 +17,7 @@ import pytest
 from clients.generate.__main__ import outdated_modules
 from clients.generate.models import model_name
 from indexer.imaging.decode import decode_image
-from indexer.imaging.encode import encode_png
+from indexer.imaging.encode import encode_jpeg, encode_png
 from tests.clients.helpers.api_description import BlockingClient, ValidatingTransport, every_call
 from tests.helpers.part_images import part, plain
 from tests.helpers.waiting import eventually
@@ -38,6 +38,8 @@ from touchstone_client import (
     maps,
 )
 from touchstone_client.models import Box, Detection, Inspection
+
+JPEG = encode_jpeg(np.zeros((16, 16, 3), np.uint8), 80)
 
 # Routes that the client does not call, and why.
 NOT_FOR_CLIENTS = {
@@ -197,6 +199,11 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     station = client.report_station(name, StationReport(now, 1, decided_part, (gate,)))
     assert (station.started_at, station.last_part, station.components) == (now, decided_part, (gate,))
     assert name in [each.name for each in client.stations()]
+    assert client.station_frame(name) is None
+    assert client.send_station_frame(name, JPEG, age_s=3).watched
+    newest = client.station_frame(name)
+    assert newest is not None
+    assert (newest.data, newest.age_s in (3, 4)) == (JPEG, True)
 
     [usage] = [category for category in client.storage().categories if category.name == name]
     assert usage.references.count == 3

@@ -7,15 +7,19 @@ import io
 import json
 import threading
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.clients.helpers.http_front import HttpFront
-from tests.clients.helpers.machines import Agent, free_port, wait_until
+from tests.clients.helpers.machines import Agent, free_port, machine, wait_until
 from tests.helpers.part_images import part
 from touchstone_client import Client, Station, StationComponent
 from touchstone_client.cli import main
+from touchstone_line_agent.sources.frame_encoding import encode_jpeg
 from touchstone_line_agent.station_status import StationStatus
 
 
@@ -72,6 +76,7 @@ def test_sources_gates_and_sinks_are_reported_with_their_errors_and_without_secr
             ]
             source, gate, table, webhook = station.components
             assert (source.name, source.error, table.error, table.last_error) == ("folder", None, None, None)
+            assert not station.sends_frames
             assert gate.name.startswith("modbus:127.0.0.1:")
             assert gate.last_error
             assert webhook.last_error_at is not None
@@ -125,6 +130,52 @@ def test_reports_that_hang_delay_no_part(service: str, tmp_path: Path) -> None:
     assert [(record["outcome"], record["reason"]) for record in records] == [("inspected", "verdict")] * 2
 
 
+def test_a_camera_is_watched_without_any_part_and_only_while_somebody_watches(service: str, tmp_path: Path) -> None:
+    port = free_port()
+    camera = f'source = {{ kind = "camera", url = "rtsp://127.0.0.1:{port}/camera" }}\ntrigger = {{ kind = "http" }}'
+    config = f'[service]\nurl = "{service}"\n'
+    for name, more in (("watched", ""), ("private", "live_view = false\n")):
+        config += f'[[station]]\nname = "{name}"\n{more}{camera}\n'
+    with Client(service) as client, machine("rtsp_server", tmp_path, port), Agent(tmp_path, config).start():
+        for name in ("watched", "private"):
+            wait_until(partial(reported, client, name), "a first report", 30)
+        assert [client.station_frame(name) for name in ("watched", "private")] == [None, None]
+        frames: set[bytes] = set()
+
+        def sees_three_frames() -> bool:
+            if (frame := client.station_frame("watched")) is not None:
+                frames.add(frame.data)
+                assert frame.age_s <= 5
+            return len(frames) == 3
+
+        wait_until(sees_three_frames, "three different frames", 30)
+        image = cv2.imdecode(np.frombuffer(frames.pop(), np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape == (144, 160, 3)
+        assert image[72, 80].mean() > 150  # the disc, in front of a dark ground
+        assert image[5, 5].mean() < 100
+        assert client.station_frame("private") is None
+        watched, private = reported(client, "watched"), reported(client, "private")
+        assert watched is not None
+        assert private is not None
+        assert (watched.sends_frames, watched.parts, private.sends_frames) == (True, 0, False)
+        output = io.StringIO()
+        with redirect_stdout(output):
+            assert main(["--url", service, "frame", "watched", str(tmp_path / "now.jpg")]) == 0
+            assert main(["--url", service, "frame", "private", str(tmp_path / "no.jpg"), "--wait", "0"]) == 1
+        assert (tmp_path / "now.jpg").read_bytes().startswith(b"\xff\xd8")
+        assert not (tmp_path / "no.jpg").exists()
+        wait_until(lambda: not (reported(client, "watched") or watched).watched, "nobody watches", 30)
+        assert client.station_frame("watched") is None  # deleted, and no more are sent
+
+
+def test_frames_of_12_bits_become_small_images_of_8() -> None:
+    frame = np.full((1200, 1000), 4095, np.uint16)
+    frame[:, 500:] = 1024
+    image = cv2.imdecode(np.frombuffer(encode_jpeg(frame, 12), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image.shape == (640, 533)
+    assert [round(float(image[320, column]) / 8) for column in (100, 433)] == [32, 8]
+
+
 @pytest.mark.parametrize(
     ("text", "public"),
     [
@@ -140,5 +191,5 @@ def test_reports_that_hang_delay_no_part(service: str, tmp_path: Path) -> None:
 def test_of_an_address_only_its_host_is_reported(text: str, public: str) -> None:
     status = StationStatus("folder", (), (text,))
     status.report(text, text)
-    [_, sink] = status.snapshot("").components
+    [_, sink] = status.snapshot("", sends_frames=False).components
     assert (sink.name, sink.error, sink.last_error) == (public,) * 3

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
+import numpy as np
 from playwright.sync_api import Page, expect
 
+from indexer.imaging.encode import encode_jpeg
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import inspect, watch
+from tests.helpers.browser import TABLET, inspect, report_station, watch
 from tests.helpers.server_process import ServerProcess
+from tests.helpers.waiting import eventually
 
 
 def test_parts_appear_as_they_are_inspected_and_rejects_come_forward(page: Page, server: ServerProcess) -> None:
@@ -77,3 +81,55 @@ def test_keyboard_navigation_stops_following_rejects(page: Page, server: ServerP
     inspect(server, 2302, "walk", scratched=True)
     expect(rows).to_have_count(3)
     expect(rows.nth(2)).to_have_attribute("aria-pressed", "true")
+
+
+def send_frame(server: ServerProcess, station: str, side: int, age_s: float) -> bool:
+    """Send a frame as a line agent does; whether somebody watches."""
+    data = encode_jpeg(np.full((side // 2, side, 3), 120, np.uint8), 70)
+    files = {"images": ("frame.jpg", data, "image/jpeg")}
+    answer = server.client.put(f"/stations/{station}/frame", data={"age_s": str(age_s)}, files=files)
+    watched: bool = answer.raise_for_status().json()["watched"]
+    return watched
+
+
+def test_a_stations_camera_is_shown_beside_its_verdicts_with_its_age(page: Page, server: ServerProcess) -> None:
+    inspect(server, 2500, "seen")
+    report_station(server, "seen", sends_frames=True)
+    assert not send_frame(server, "seen", 320, 0)
+    watch(page, "seen")
+    camera = page.locator("details.camera")
+    image = camera.get_by_role("img", name="Camera of seen")
+    expect(camera).to_contain_text("Waiting for the camera's image")
+
+    def is_fresh(side: int) -> bool:
+        assert send_frame(server, "seen", side, 0)
+        width = image.evaluate("image => image.naturalWidth")
+        return width == side and camera.get_by_role("status").inner_text() == ""
+
+    for side in (320, 400):  # the second takes the place of the first
+        eventually(partial(is_fresh, side), "an image that is not old")
+        expect(camera).to_contain_text("s old")
+    assert_accessible(page)
+    assert send_frame(server, "seen", 400, 60)
+    expect(camera.get_by_role("status")).to_contain_text("No newer image has come")
+    expect(camera).to_contain_text("6")
+    assert_accessible(page)
+    page.set_viewport_size(TABLET)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    camera.locator("summary").click()  # closed: nobody watches
+    expect(image).to_be_hidden()
+    page.reload()
+    expect(page.get_by_role("list", name="The latest inspections").get_by_role("listitem")).to_have_count(1)
+    expect(camera).to_be_visible()
+    expect(image).to_be_hidden()  # as it was left
+    camera.locator("summary").click()
+    expect(image).to_be_visible()
+
+    report_station(server, "blind", sends_frames=False)
+    page.get_by_role("textbox", name="Station").fill("blind")
+    page.keyboard.press("Enter")
+    expect(camera).to_contain_text("This station has no camera")
+    page.get_by_role("textbox", name="Station").fill("without-agent")
+    page.keyboard.press("Enter")
+    expect(camera).to_be_hidden()

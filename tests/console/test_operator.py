@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from indexer.catalogue.catalogue import Catalogue
+from indexer.imaging.encode import encode_jpeg
 from service.auth import Role, generate_api_key
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import Watched
+from tests.helpers.browser import Watched, report_station
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -65,11 +67,19 @@ def test_an_operator_sees_the_last_part_judges_it_scans_another_and_outlives_a_r
     for number in range(7000, 7003):
         inspect(server, number)
     inspect(server, 7003, station="press-2")
+    report_station(server, "press-1", sends_frames=True)
     page.goto("/operator?station=press-1")
     page.get_by_role("textbox", name="API key").fill(token)
     page.keyboard.press("Enter")
     last = page.get_by_role("region", name="Verdict")
     expect(last).to_contain_text("D7002 · press-1 · disc")
+    camera = page.locator("details.camera")
+    camera.locator("summary").click()
+    expect(camera).to_contain_text("Waiting for the camera's image")
+    data = encode_jpeg(np.full((480, 640, 3), 90, np.uint8), 70)
+    files = {"images": ("frame.jpg", data, "image/jpeg")}
+    server.client.put("/stations/press-1/frame", files=files).raise_for_status()
+    expect(camera.get_by_role("img", name="Camera of press-1")).to_have_js_property("naturalWidth", 640)
     figures = page.locator(".figure strong")
     good = sum(
         each["verdict"] == "normal"

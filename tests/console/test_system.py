@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import TABLET, inspect
+from tests.helpers.browser import TABLET, inspect, report_station
 from tests.helpers.server_process import ServerProcess
 
 
@@ -76,8 +76,8 @@ def report(server: ServerProcess, error: str | None, inspection_id: str) -> None
     source |= dict.fromkeys(("error", "last_error", "last_error_at"))
     part = {"part_id": "P7", "captured_at": now, "decision": "reject", "verdict": "anomalous"}
     part["inspection_id"] = inspection_id
-    body = {"started_at": now, "parts": 7, "last_part": part, "components": [source, gate]}
-    server.client.put("/stations/press-4", json=body).raise_for_status()
+    components = [source, gate]
+    report_station(server, "press-4", sends_frames=True, parts=7, last_part=part, components=components)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -97,5 +97,7 @@ def test_stations_show_what_fails_and_lead_to_their_last_part(page: Page, server
     page.set_viewport_size(TABLET)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert_accessible(page)
+    camera = stations.get_by_role("rowheader", name="press-4").get_by_role("link", name="Watch the camera")
+    expect(camera).to_have_attribute("href", "#/live?station=press-4")
     stations.get_by_role("link", name="Last part P7: rejected").press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("2900.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 
 from playwright.sync_api import ConsoleMessage, Page, Request, ViewportSize, expect
 
@@ -63,6 +64,13 @@ def inspect(server: ServerProcess, seed: int, station: str, *, scratched: bool =
     ).raise_for_status()
     inspection_id: str = answer.json()["results"][0]["id"]
     return inspection_id
+
+
+def report_station(server: ServerProcess, name: str, *, sends_frames: bool, **more: object) -> None:
+    """Report a station of a line agent that has had no part, with what else it says."""
+    body = {"started_at": datetime.now(UTC).isoformat(), "parts": 0, "last_part": None, "components": []}
+    report = {**body, "sends_frames": sends_frames, **more}
+    server.client.put(f"/stations/{name}", json=report).raise_for_status()
 
 
 def watch(page: Page, station: str) -> None:

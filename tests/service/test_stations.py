@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
+from indexer.catalogue.data_folder import DataFolder
+from indexer.jobs.backup import backup
 from service.auth import Role
-from tests.helpers.http_service import check_problem
+from service.station_frames import FRAMES, WATCHED_FOR_S, StationFrames
+from tests.helpers.http_service import check_problem, running_service
 from tests.helpers.plant import Plant
 
 COMPONENT: dict[str, Any] = {
@@ -78,3 +87,104 @@ def test_a_report_that_is_no_report_is_refused_and_nothing_is_kept(taught: TestC
 def test_a_station_too_many_is_refused(taught: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexer.catalogue.stations.MAX_STATIONS", 0)
     check_problem(taught.put("/stations/press", json=REPORT), 409, "conflict")
+
+
+def image(width: int = 640, height: int = 480, *, kind: str = "JPEG", value: int = 90) -> bytes:
+    """An image of one grey value."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((height, width), value, np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def send(client: TestClient, data: bytes, age_s: str = "0", **more: Any) -> Any:
+    """Send a frame of the station `press`."""
+    files = {"images": ("frame.jpg", data, "image/jpeg")}
+    return client.put("/stations/press/frame", data={"age_s": age_s}, files=files, **more)
+
+
+def test_a_line_sends_frames_that_an_operator_watches_and_no_others(tmp_path: Path) -> None:
+    plant = Plant(tmp_path)
+    with plant.client as client:
+        line, operator = plant.bearer(Role.LINE), plant.bearer(Role.OPERATOR)
+        check_problem(client.get("/stations/press/frame", headers=operator), 404, "not-found")
+        reported = client.put("/stations/press", json={**REPORT, "sends_frames": True}, headers=line).json()
+        assert (reported["sends_frames"], reported["watched"]) == (True, False)
+        assert send(client, image(), headers=line).json() == {"watched": False}
+        check_problem(client.get("/stations/press/frame", headers=line), 403, "forbidden")
+        assert not (tmp_path / FRAMES).exists()
+        empty = client.get("/stations/press/frame", headers=operator)
+        assert (empty.status_code, empty.content) == (204, b"")
+        assert client.put("/stations/press", json=REPORT, headers=line).json()["watched"]
+        assert client.get("/stations", headers=operator).json()["stations"][0]["watched"]
+        assert send(client, image(value=1), headers=line).json() == {"watched": True}
+        assert send(client, image(value=2), "7.5", headers=line).json() == {"watched": True}
+        answer = client.get("/stations/press/frame", headers=operator)
+        assert answer.content == image(value=2)
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["cache-control"] == "no-store"
+        assert 7 <= int(answer.headers["age"]) <= 9
+        assert len(list((tmp_path / FRAMES).glob("*.jpg"))) == 1  # the last one alone
+
+
+@pytest.mark.parametrize(
+    ("data", "age_s", "status", "problem"),
+    [
+        (image(641, 10), "0", 413, "image-too-large"),
+        (os.urandom((512 << 10) + 1), "0", 413, "image-too-large"),
+        (image(kind="PNG"), "0", 415, "unsupported-format"),
+        (b"no image", "0", 415, "unsupported-format"),
+        (image()[:-400], "0", 422, "image-rejected"),
+        (b"", "0", 422, "image-rejected"),
+        (image(), "-1", 422, "invalid-request"),
+        (image(), "nan", 422, "invalid-request"),
+    ],
+)
+def test_what_is_no_small_jpeg_is_refused_and_replaces_nothing(
+    taught: TestClient, data: bytes, age_s: str, status: int, problem: str
+) -> None:
+    taught.put("/stations/press", json=REPORT).raise_for_status()
+    taught.get("/stations/press/frame").raise_for_status()
+    send(taught, image()).raise_for_status()
+    check_problem(send(taught, data, age_s), status, problem)
+    assert taught.get("/stations/press/frame").content == image()
+
+
+def test_frames_are_deleted_once_nobody_watches(tmp_path: Path) -> None:
+    frames, stopping = StationFrames(tmp_path / FRAMES), threading.Event()
+    frames.delete_unwatched(stopping)  # before anybody has watched
+    for station in ("press", "lab"):
+        frames.watch(station)
+        assert frames.store(station, b"frame", 0.0)
+    [mark] = [path for path in frames_of(tmp_path, "press") if path.suffix == ".watched"]
+    then = time.time() - WATCHED_FOR_S
+    os.utime(mark, (then, then))
+    assert not frames.is_watched("press")
+    assert not frames.store("press", b"later", 0.0)
+    frames.watch("press")  # the next person sees nothing of what was before
+    assert frames.latest("press") is None
+    assert frames.store("press", b"new", 0.0)
+    os.utime(mark, (then, then))
+    frames.delete_unwatched(stopping)
+    assert frames.latest("press") is None
+    assert not frames_of(tmp_path, "press")
+    kept = frames.latest("lab")
+    assert kept is not None
+    assert kept.data == b"frame"
+
+
+def frames_of(data: Path, station: str) -> list[Path]:
+    """The files of a station."""
+    other = StationFrames(data / "other")
+    other.watch(station)
+    [mark] = (data / "other").iterdir()
+    return list((data / FRAMES).glob(f"{mark.stem}.*"))
+
+
+def test_no_backup_has_a_frame(tmp_path: Path) -> None:
+    with running_service(tmp_path / "data") as client:
+        client.put("/stations/press", json=REPORT).raise_for_status()
+        client.get("/stations/press/frame").raise_for_status()
+        send(client, image()).raise_for_status()
+        assert list((tmp_path / "data" / FRAMES).glob("*.jpg"))
+        backup(DataFolder.existing(tmp_path / "data", None), tmp_path / "backup", lambda *_: None)
+    assert not [path for path in (tmp_path / "backup").rglob("*") if path.suffix == ".jpg" or path.name == FRAMES]

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from touchstone_client import NO_RETRIES, AsyncClient, Retries, Timeouts
 from touchstone_client.api_key import read_api_key
 from touchstone_line_agent.config import Config
+from touchstone_line_agent.frame_sender import FrameSender
 from touchstone_line_agent.http_server import HttpServer
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part_store import PartStore
@@ -58,8 +59,10 @@ async def run(config: Config) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(station.run()) for station in stations.values()]
             tasks += [group.create_task(run_trigger(station)) for station in stations.values()]
-            reporters = [StationReporter(station, report_client, metrics) for station in stations.values()]
-            tasks += [group.create_task(reporter.run()) for reporter in reporters]
+            for station in stations.values():
+                watched = asyncio.Event()
+                tasks.append(group.create_task(StationReporter(station, watched, report_client, metrics).run()))
+                tasks.append(group.create_task(FrameSender(station, watched, report_client, metrics).run()))
             await stop.wait()
             log.info("stopping")
             for task in tasks:

@@ -212,7 +212,8 @@ class Station(_Table):
     accept: verdicts with which a part passes. deadline_ms: from the capture to the decision. fail_safe: the decision
     without a verdict. max_concurrency: parts inspected concurrently. bit_depth: how many bits the camera uses in files
     of 16 bits per channel; by default the category's setting. wait_for_recording: false has the service answer
-    before it has recorded a part, as long as the part's deadline has not passed.
+    before it has recorded a part, as long as the part's deadline has not passed. live_view: whether images of the
+    camera are sent to the service while somebody watches the station.
     """
 
     name: Name
@@ -226,6 +227,7 @@ class Station(_Table):
     fail_safe: Decision = "reject"
     max_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     wait_for_recording: bool = True
+    live_view: bool = True
 
     @model_validator(mode="after")
     def _validate_trigger(self) -> Station:

@@ -36,6 +36,9 @@ class Metrics:
         self.report_failures = self._counter(
             "report_failures", "Reports of its state that the service did not receive."
         )
+        self.frame_failures = self._counter(
+            "frame_failures", "Images of the camera that the service did not receive while somebody watched."
+        )
         self.delivered = self._counter("records_delivered", "Records that a sink has received.", "sink")
 
     def text(self) -> bytes:

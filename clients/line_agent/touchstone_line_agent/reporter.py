@@ -18,11 +18,13 @@ _CHECK_INTERVAL_S = 0.5  # for errors that appear or end
 class StationReporter:
     """Reports every three seconds, and when an error appears or ends.
 
-    client: of its own connections, so that no part waits for one of them; makes one attempt.
+    client: of its own connections, so that no part waits for one of them; makes one attempt. watched: set while the
+    service says that somebody watches the station.
     """
 
-    def __init__(self, station: Station, client: AsyncClient, metrics: Metrics) -> None:
+    def __init__(self, station: Station, watched: asyncio.Event, client: AsyncClient, metrics: Metrics) -> None:
         self._station = station
+        self._watched = watched
         self._client = client
         self._metrics = metrics
         self._logged_error = ""
@@ -38,12 +40,14 @@ class StationReporter:
 
     async def _report(self) -> None:
         try:
-            await self._client.report_station(self._station.name, self._station.snapshot())
+            reported = await self._client.report_station(self._station.name, self._station.snapshot())
         except Exception as error:  # whatever it is, the station's other tasks go on
             self._metrics.report_failures.labels(self._station.name).inc()
             message = f"{type(error).__name__}: {error}"
             if message != self._logged_error:
                 log.warning("%s: its state cannot be reported to the service: %s", self._station.name, message)
             self._logged_error = message
+            self._watched.clear()
         else:
             self._logged_error = ""
+            (self._watched.set if reported.watched else self._watched.clear)()

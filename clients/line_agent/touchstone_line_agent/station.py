@@ -19,7 +19,7 @@ from touchstone_line_agent.inspector import Inspector
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part import GateDecision, InspectionResult, Part
 from touchstone_line_agent.part_store import PartStore
-from touchstone_line_agent.sources import Camera, CapturedImage, CaptureFailed, Feed
+from touchstone_line_agent.sources import Camera, CapturedImage, CaptureFailed, Feed, FrameSource
 from touchstone_line_agent.sources.folder import FolderFeed
 from touchstone_line_agent.sources.folder_listing import IGNORE_REASONS
 from touchstone_line_agent.station_status import SOURCE, StationStatus
@@ -82,13 +82,18 @@ class Station:
         """What the source ignores, by reason, one short text each."""
         return self._source.ignored if isinstance(self._source, FolderFeed) else ()
 
+    @property
+    def frame_source(self) -> FrameSource | None:
+        """What shows frames to people who watch the station; None where nothing does, or must not."""
+        return self._source if self.settings.live_view and isinstance(self._source, FrameSource) else None
+
     def report(self, name: str, error: str) -> None:
         """Set an error, or clear it with an empty text."""
         self._status.report(name, error)
 
     def snapshot(self) -> StationReport:
         """What the service is told of this station."""
-        return self._status.snapshot(self._source.error)
+        return self._status.snapshot(self._source.error, sends_frames=self.frame_source is not None)
 
     async def run(self) -> None:
         """Run until cancelled; then finish the parts in progress and leave the gates in the safe state."""

@@ -83,10 +83,11 @@ class StationStatus:
         """A gate has received a decision, or a sink a record."""
         self._activity(role, name).add()
 
-    def snapshot(self, source_error: str) -> StationReport:
+    def snapshot(self, source_error: str, *, sends_frames: bool) -> StationReport:
         """All of it as it is reported to the service, without what may be secret in addresses.
 
-        source_error: what the source itself says is wrong now; empty when nothing is.
+        source_error: what the source itself says is wrong now; empty when nothing is. sends_frames: whether images of
+        its camera can be watched.
         """
         if source_error:
             self.remember(SOURCE, source_error)
@@ -96,7 +97,7 @@ class StationStatus:
         named += [key for key in self._activities if key[0] == "agent"]
         errors = {**self.errors, **({SOURCE: source_error} if source_error else {})}
         components = tuple(self._component(role, name, errors.get(name)) for role, name in named)
-        return StationReport(self._started_at, self._parts, self._last_part, components)
+        return StationReport(self._started_at, self._parts, self._last_part, components, sends_frames)
 
     def _component(self, role: Role, name: str, error: str | None) -> StationComponent:
         activity = self._activity(role, name)

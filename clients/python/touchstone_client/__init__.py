@@ -22,6 +22,7 @@ from touchstone_client.errors import (
     TouchstoneError,
     Unavailable,
 )
+from touchstone_client.frames import StationFrame
 from touchstone_client.images import IMAGE_SUFFIXES, BatchLimits, ImageFile, ImageInput
 from touchstone_client.models import (
     Access,
@@ -92,6 +93,7 @@ from touchstone_client.models import (
     Station,
     StationComponent,
     StationPart,
+    StationWatch,
     Storage,
     Timings,
     Trend,
@@ -209,8 +211,10 @@ __all__ = [
     "SettingsChanges",
     "Station",
     "StationComponent",
+    "StationFrame",
     "StationPart",
     "StationReport",
+    "StationWatch",
     "Storage",
     "StorageFull",
     "Timeouts",

@@ -27,14 +27,15 @@ _DESCRIPTION = """Command-line client of a Touchstone inspection service.
   touchstone-client review --reason feedback          list parts that wait for an engineer's decision
   touchstone-client decide good 3f0c… 81d2…           decide them
   touchstone-client stations                          show which stations, gates and sinks work
+  touchstone-client frame press-1 now.jpg             save what the station's camera sees
   touchstone-client watch --station press-1           print inspections as they are recorded
 
 The service's URL is --url, $TOUCHSTONE_URL or http://127.0.0.1:8000. The API key, where one is needed, is
 $TOUCHSTONE_KEY or the content of --key-file."""
 
 _EXIT_CODES = """exit codes: 0 success, and every inspected part is normal; 1 a part is not normal, a reference was
-refused, or a label needs confirmation; 2 invalid input, for example an image that cannot be used; 3 the service is
-unreachable or unavailable"""
+refused, a label needs confirmation, or a camera's image has not arrived; 2 invalid input, for example an image that
+cannot be used; 3 the service is unreachable or unavailable"""
 
 Command: TypeAlias = Callable[[Client, argparse.Namespace], int]
 
@@ -198,6 +199,12 @@ def _parser() -> argparse.ArgumentParser:
 
     text = "List the stations of line agents, with what does not work there."
     add_command("stations", commands.stations, text)
+
+    text = "Save the newest image of a station's camera: 0 when there is one, 1 when none has arrived in time."
+    frame = add_command("frame", commands.frame, text)
+    frame.add_argument("station")
+    frame.add_argument("file", type=Path, help="JPEG to write")
+    frame.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds for its agent to send one (10)")
 
     watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
     _add_filters(watch)

@@ -16,6 +16,7 @@ from touchstone_client import endpoints, models
 from touchstone_client.connection import Connection
 from touchstone_client.endpoints import Call
 from touchstone_client.errors import Problem
+from touchstone_client.frames import StationFrame
 from touchstone_client.images import BatchLimits, ImageInput, batches
 from touchstone_client.onboarding import OnboardingProgress, OnboardingResult, onboarding
 from touchstone_client.parameters import (
@@ -524,6 +525,21 @@ class Client:
     def report_station(self, name: str, report: StationReport) -> models.Station:
         """Report a station's state in the place of its earlier report. `silent` stations have stopped reporting."""
         return self._connection.send(endpoints.report_station(name, report))
+
+    def send_station_frame(self, name: str, image: ImageInput, *, age_s: float = 0.0) -> models.StationWatch:
+        """Send the newest image of a station's camera: a JPEG of at most 640 pixels a side and 512 KiB.
+
+        age_s: seconds since it was taken. It is stored only while somebody watches the station. Problem when it is no
+        such JPEG.
+        """
+        return self._connection.send(endpoints.send_station_frame(name, image, age_s))
+
+    def station_frame(self, name: str) -> StationFrame | None:
+        """The newest image of a station's camera; None when there is none now.
+
+        For ten seconds after it, the station's agent sends new ones. It learns of it within three seconds. NotFound.
+        """
+        return self._connection.send(endpoints.station_frame(name))
 
     # Administration
 

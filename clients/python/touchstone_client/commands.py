@@ -33,6 +33,7 @@ from touchstone_client.parameters import DefectDetails, InspectionFilter, Report
 from touchstone_client.tables import format_cell, format_json, format_table
 
 _REPORT_FORMATS: dict[str, ReportFormat] = {".pdf": "pdf", ".html": "html", ".htm": "html"}
+_FRAME_POLL_S = 0.5
 _MAX_LISTED = 5  # names of ignored files in one message
 
 
@@ -471,6 +472,19 @@ def stations(client: Client, options: argparse.Namespace) -> int:
             for component in station.components:
                 if component.error is not None:
                     print(f"{station.name}: {component.name}: {component.error}")
+    return 0
+
+
+def frame(client: Client, options: argparse.Namespace) -> int:
+    """Save a station's newest frame, once its agent has sent one."""
+    end = time.monotonic() + options.wait
+    while (newest := client.station_frame(options.station)) is None:
+        if time.monotonic() > end:
+            print_error(f"{options.station}: no image has arrived within {options.wait:g} s")
+            return 1
+        time.sleep(_FRAME_POLL_S)
+    options.file.write_bytes(newest.data)
+    print(f"{options.file}: {len(newest.data)} bytes, {newest.age_s} s old")
     return 0
 
 

@@ -28,6 +28,7 @@ from touchstone_client.errors import (
     ReferenceEffect,
     make_problem,
 )
+from touchstone_client.frames import StationFrame
 from touchstone_client.images import ImageFile, ImageInput, to_image_file
 from touchstone_client.parameters import (
     DefectDetails,
@@ -443,6 +444,17 @@ def report_station(name: str, report: StationReport) -> Call[models.Station]:
     return Call("PUT", "/stations/{name}", _json(models.Station), {"name": name}, json=_json_values(asdict(report)))
 
 
+def send_station_frame(name: str, image: ImageInput, age_s: float) -> Call[models.StationWatch]:
+    """`PUT /stations/{name}/frame`."""
+    form, files = _texts(age_s=age_s), (to_image_file(image),)
+    return Call("PUT", "/stations/{name}/frame", _json(models.StationWatch), {"name": name}, form=form, images=files)
+
+
+def station_frame(name: str) -> Call[StationFrame | None]:
+    """`GET /stations/{name}/frame`."""
+    return Call("GET", "/stations/{name}/frame", _frame, {"name": name})
+
+
 # Administration
 
 
@@ -513,6 +525,15 @@ def _json(kind: type[M]) -> Callable[[httpx.Response], M]:
 
 def _content(response: httpx.Response) -> bytes:
     return response.content
+
+
+def _frame(response: httpx.Response) -> StationFrame | None:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return None
+    try:
+        return StationFrame(response.content, int(response.headers["age"]))
+    except (KeyError, ValueError) as error:
+        raise InvalidResponse(f"{response.url} returned a frame without its age.") from error
 
 
 def _json_values(value: Any) -> Any:

@@ -1163,6 +1163,9 @@ class Station:
     parts: int
     last_part: StationPart | None
     components: tuple[StationComponent, ...]
+    sends_frames: bool
+    watched: bool
+    """Whether its frame was requested within 10 s: the agent is to send frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1170,6 +1173,14 @@ class Stations:
     """Every station that reported within 30 days, by name."""
 
     stations: tuple[Station, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationWatch:
+    """What became of a frame."""
+
+    watched: bool
+    """Whether somebody watches the station; if not, the frame was not stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

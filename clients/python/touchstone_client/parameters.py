@@ -55,10 +55,12 @@ class Resolution:
 class StationReport:
     """The state of a station, as `AsyncClient.report_station` sends it.
 
-    started_at: when the program that reports it started. parts: decided on since then.
+    started_at: when the program that reports it started. parts: decided on since then. sends_frames: whether it can
+    send images of its camera, with `AsyncClient.send_station_frame`.
     """
 
     started_at: datetime
     parts: int
     last_part: StationPart | None
     components: tuple[StationComponent, ...]
+    sends_frames: bool = False

@@ -21,13 +21,14 @@ export function stationsTable(stations) {
 }
 
 function heading(station) {
-  const { name, reported_at: reported, started_at: started, parts, last_part: last } = station;
+  const { name, reported_at: reported, started_at: started, parts, last_part: last, sends_frames: hasCamera } = station;
   const state = stationState(station);
   return h("tr", {}, h("th", { scope: "rowgroup", colspan: COLUMNS.length }, h("div", { class: "station" },
     h("strong", {}, name),
     h("span", { class: `verdict tone-${TONES[state]}` }, t(`stations.${state}`, { at: moment(reported) })),
     h("span", {}, t("stations.parts", { count: parts, at: moment(started) })),
-    last === null ? null : h("span", {}, lastPart(last)))));
+    last === null ? null : h("span", {}, lastPart(last)),
+    hasCamera ? h("a", { href: `#/live?station=${encodeURIComponent(name)}` }, t("stations.watch")) : null)));
 }
 
 function lastPart({ part_id: part, captured_at: at, decision, inspection_id: id }) {

@@ -36,7 +36,7 @@ class ValidatingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         response.read()
         documented = operation["responses"].get(str(response.status_code))
         assert documented is not None, f"{request.method} {route} does not document {response.status_code}"
-        media_type = response.headers["content-type"].partition(";")[0]
+        media_type = response.headers.get("content-type", "").partition(";")[0]
         schema = documented.get("content", {}).get(media_type, {}).get("schema")
         if media_type.endswith("json"):
             assert schema is not None, f"{request.method} {route} {response.status_code} does not document {media_type}"

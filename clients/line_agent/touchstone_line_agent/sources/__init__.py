@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+from cv2.typing import MatLike
 
 from touchstone_line_agent.part import InspectionResult
 
@@ -42,6 +45,26 @@ class Feed(Protocol):
         accept: returns when the image is stored, which may take time. release: receives an origin that can never be
         delivered again, so that the next image of the same origin is a new part.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An image of a camera, to be looked at.
+
+    values: (height, width), or (height, width, 3) BGR; uint8 or uint16. taken_at: on the monotonic clock, s.
+    """
+
+    values: MatLike
+    taken_at: float = field(default_factory=time.monotonic)
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """Shows what its camera sees, beside the parts; a folder does not."""
+
+    @property
+    def frame(self) -> Frame | None:
+        """The latest frame; None while there is none."""
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ import threading
 import cv2
 
 from touchstone_line_agent.config import CameraSource
-from touchstone_line_agent.sources import CaptureFailed
+from touchstone_line_agent.sources import CaptureFailed, Frame
 from touchstone_line_agent.sources.frame_encoding import encode_png
 
 log = logging.getLogger("touchstone.line_agent")
@@ -27,7 +27,7 @@ class OpencvCamera:
     def __init__(self, config: CameraSource) -> None:
         self._config = config
         self._changed = threading.Condition()
-        self._frame: cv2.typing.MatLike | None = None
+        self._frame: Frame | None = None
         self._count = 0
         self._logged_error = ""
         self.error = "the camera has not been opened yet"
@@ -38,6 +38,11 @@ class OpencvCamera:
     async def capture(self) -> bytes:
         """The next frame but one: the next may have been exposed before the call."""
         return await asyncio.to_thread(self._wait_for_frame)
+
+    @property
+    def frame(self) -> Frame | None:
+        """The latest frame, whether or not a part is captured; None when the camera has sent none or has stopped."""
+        return None if self.error else self._frame
 
     async def close(self) -> None:
         """End the thread."""
@@ -51,7 +56,7 @@ class OpencvCamera:
                 raise CaptureFailed(self.error or f"no frame within {self._config.frame_timeout_ms} ms")
             frame = self._frame
         assert frame is not None
-        return encode_png(frame)
+        return encode_png(frame.values)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -79,10 +84,10 @@ class OpencvCamera:
 
     def _read_frames(self, capture: cv2.VideoCapture) -> None:
         while not self._stopping.is_set():
-            success, frame = capture.read()
+            success, values = capture.read()
             if not success:
                 return
             with self._changed:
-                self._frame = frame
+                self._frame = Frame(values)
                 self._count += 1
                 self._changed.notify_all()

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from touchstone_line_agent.config import GenicamSource
-from touchstone_line_agent.sources import CaptureFailed
+from touchstone_line_agent.sources import CaptureFailed, Frame
 from touchstone_line_agent.sources.frame_encoding import encode_png
 
 _CHANNELS = {"Mono8": 1, "Mono10": 1, "Mono12": 1, "Mono14": 1, "Mono16": 1, "BGR8": 3}  # unpacked: 8 or 16 bits
@@ -25,6 +25,7 @@ class GenicamCamera:
         self._acquirer: Any = None
         self._lock = asyncio.Lock()
         self.error = ""  # unknown before the first capture
+        self.frame: Frame | None = None  # of the last part: to fetch another could delay a part
 
     async def capture(self) -> bytes:
         """The first frame that arrives after the call."""
@@ -47,8 +48,9 @@ class GenicamCamera:
                 if channels is None:
                     raise CaptureFailed(f"the camera sends {component.data_format}: set it to {', '.join(_CHANNELS)}")
                 shape = (component.height, component.width, channels)
-                data = encode_png(component.data.reshape(shape).copy())
-                self.error = ""
+                frame = component.data.reshape(shape).copy()
+                data = encode_png(frame)
+                self.error, self.frame = "", Frame(frame)
                 return data
         except CaptureFailed as error:
             self.error = str(error)

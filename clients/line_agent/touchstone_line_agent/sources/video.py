@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 
 from touchstone_line_agent.config import VideoSource
-from touchstone_line_agent.sources import CapturedImage, CaptureFailed
+from touchstone_line_agent.sources import CapturedImage, CaptureFailed, Frame
 from touchstone_line_agent.sources.frame_encoding import encode_png
 
 
@@ -20,6 +20,7 @@ class VideoFeed:
 
     def __init__(self, config: VideoSource) -> None:
         self._config = config
+        self.frame: Frame | None = None  # of the last part
 
     async def run(
         self, accept: Callable[[CapturedImage], Awaitable[None]], release: Callable[[str], Awaitable[None]]
@@ -43,6 +44,7 @@ class VideoFeed:
                 if number % self._config.frame_step == 0:
                     success, frame = capture.retrieve()
                     if success:
+                        self.frame = Frame(frame)
                         yield number, encode_png(frame)
                 number += 1
         finally:

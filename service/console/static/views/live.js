@@ -10,6 +10,7 @@ import { bind } from "../keyboard.js";
 import { load, loading } from "../loading.js";
 import { passes, runningYield } from "../running-yield.js";
 import { follow } from "../stream.js";
+import { stationCamera } from "../station-camera.js";
 import { clock, number, percent, score, t } from "../i18n.js";
 import { lazyImage } from "../lazy-image.js";
 import { badge } from "../verdict.js";
@@ -25,6 +26,7 @@ export async function show(place, { query, signal }) {
   const state = h("p", { class: "state", role: "status" });
   const figures = h("div", { class: "figures" });
   const graph = h("div", {});
+  const camera = stationCamera({ remembered: "live", open: true, signal });
   const following = h("button", { "aria-pressed": "true", onclick: () => setFollowing(!isFollowing) },
     t("live.follow"), h("kbd", { "aria-hidden": "true" }, "f"));
   const wanted = await filters(["station", "category", "verdict"], query, again, signal);
@@ -40,7 +42,7 @@ export async function show(place, { query, signal }) {
   fill(place, h("div", { class: "heading" }, h("h1", {}, t("nav.live")), state), driftAlert(signal),
     h("div", { class: "heading" }, wanted.element, following),
     h("section", { class: "card yield", "aria-label": t("live.yield") }, figures, graph),
-    h("div", { class: "feed-and-panel" }, list, panel));
+    h("div", { class: "feed-and-panel" }, h("div", { class: "camera-and-feed" }, camera.element, list), panel));
   bind(["j", "ArrowDown"], t("live.older"), () => step(1), signal);
   bind(["k", "ArrowUp"], t("live.newer"), () => step(-1), signal);
   bind(["f"], t("live.follow"), () => setFollowing(!isFollowing), signal);
@@ -56,6 +58,7 @@ export async function show(place, { query, signal }) {
     chosen = null;
     fill(list);
     tellState("lost", "");
+    camera.show(wanted.apiQuery().station);
     fill(panel, loading());
     await load(panel, mine, async (trying) => {
       const { inspections } = await get("/inspections", { ...wanted.apiQuery(), limit: KEPT }, trying);

@@ -12,6 +12,7 @@ import { filters } from "../filters.js";
 import { bind } from "../keyboard.js";
 import { load } from "../loading.js";
 import { countsOf, shiftStart, shiftYield, withPart } from "../shift.js";
+import { stationCamera } from "../station-camera.js";
 import { follow } from "../stream.js";
 import { tell, tellProblem } from "../toasts.js";
 import { clock, number, percent, score, t } from "../i18n.js";
@@ -41,6 +42,7 @@ export async function show(place, { query, signal }) {
   const counters = h("section", { class: "card counters" }, counted, figures, h("button", { onclick: begin }, t("operator.shift.new")));
   const rejects = h("ul", { class: "rejects" });
   const answers = h("div", { class: "answers" });
+  const camera = stationCamera({ remembered: "operator", open: false, signal });
   let last = null; // the latest inspection
   let pinned = null; // an earlier one that is looked at
   let moved = -Infinity; // when another part came forward by itself
@@ -59,7 +61,7 @@ export async function show(place, { query, signal }) {
     h("div", { class: "heading" }, wanted.element, finder, h("label", { class: "check", for: "sound" }, sound.element, t("operator.sound")), state),
     driftAlert(signal),
     h("div", { class: "screen" }, part,
-      h("div", { class: "beside" }, counters, h("section", { class: "card", "aria-label": t("operator.rejects") }, h("h2", {}, t("operator.rejects")), rejects), answers)));
+      h("div", { class: "beside" }, counters, camera.element, h("section", { class: "card listed", "aria-label": t("operator.rejects") }, h("h2", {}, t("operator.rejects")), rejects), answers)));
   bind(["F2"], t("feedback.defect"), () => say("defect"), signal);
   bind(["F4"], t("feedback.good"), () => say("good"), signal);
   bind(["F8"], t("feedback.undo"), () => say("none"), signal);
@@ -79,6 +81,7 @@ export async function show(place, { query, signal }) {
     streaming = new AbortController();
     const mine = streaming.signal;
     tellState("lost", "");
+    camera.show(wanted.apiQuery().station);
     await load(part, mine, async (trying) => {
       const asked = wanted.apiQuery();
       const [{ inspections }, ...lists] = await Promise.all([
