@@ -162,8 +162,15 @@ class Settings(DataSettings):
     ray_max_encoders: int = Field(
         8, ge=1, le=1000, description="Maximum number of replicas of `serve --ray` that encode."
     )
+    ray_min_memories: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Minimum number of replicas of `serve --ray` that hold categories and search: enough to hold those "
+        "in use.",
+    )
     ray_max_memories: int = Field(
-        8, ge=1, le=1000, description="Maximum number of replicas of `serve --ray` that hold categories and search."
+        8, ge=1, le=1000, description="Maximum number of these replicas, if more than the minimum."
     )
     ray_shards_per_replica: int = Field(
         8,

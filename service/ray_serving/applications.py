@@ -16,6 +16,7 @@ from service.settings import Settings
 
 ENCODER, MEMORY = "touchstone-encoder", "touchstone-memory"
 
+_ON_CPU = 2  # requests for a replica that works on one at a time: the next is there when one is done
 _HEALTH_SECONDS = 5.0  # between Serve's looks at a replica, and for its answer
 
 
@@ -34,7 +35,7 @@ def encoder_application(settings: Settings, chosen: EncoderSettings) -> Any:
     """Replicas on a GPU each where the cluster has any, otherwise on a CPU each."""
     gpus = 0 if chosen.device == "cpu" else int(ray.cluster_resources().get("GPU", 0))
     deployment = serve.deployment(EncoderReplica, name="encoder").options(
-        **_scaling(settings.ray_max_encoders, settings.batch_size),
+        **_scaling(1, settings.ray_max_encoders, settings.batch_size if gpus else _ON_CPU),
         ray_actor_options={"num_cpus": 1, "num_gpus": min(gpus, 1)},
     )
     return deployment.bind(chosen, settings.batch_size, settings.max_batch_delay_ms / 1000)
@@ -43,7 +44,7 @@ def encoder_application(settings: Settings, chosen: EncoderSettings) -> Any:
 def memory_application(settings: Settings) -> Any:
     """Replicas on a CPU each, which hold the shards that they are asked for."""
     deployment = serve.deployment(MemoryReplica, name="memory").options(
-        **_scaling(settings.ray_max_memories, settings.batch_size), ray_actor_options={"num_cpus": 1}
+        **_scaling(settings.ray_min_memories, settings.ray_max_memories, _ON_CPU), ray_actor_options={"num_cpus": 1}
     )
     source = source_of(settings)
     return deployment.bind(source, settings.ray_shards_per_replica)
@@ -54,10 +55,11 @@ def source_of(settings: Settings) -> MemorySource:
     return MemorySource(settings.data.absolute(), settings.database_url, settings.mmap_codes)
 
 
-def _scaling(most: int, requests: int) -> dict[str, Any]:
-    """A replica for as many images as make a batch, and up to twice as many waiting for it."""
+def _scaling(least: int, most: int, requests: int) -> dict[str, Any]:
+    """One more replica where there are more than so many requests for each; it takes up to twice as many."""
+    replicas = {"min_replicas": least, "max_replicas": max(least, most)}
     return {
-        "autoscaling_config": {"min_replicas": 1, "max_replicas": most, "target_ongoing_requests": requests},
+        "autoscaling_config": {**replicas, "target_ongoing_requests": requests},
         "max_ongoing_requests": 2 * requests,
         "health_check_period_s": _HEALTH_SECONDS,
         "health_check_timeout_s": _HEALTH_SECONDS,

@@ -104,7 +104,8 @@ def test_a_cluster_that_serves_other_data_is_refused(cluster: Cluster, server: S
 def test_a_node_that_is_killed_under_load_costs_retries_and_nothing_acknowledged(
     server: ServerProcess, cluster: Cluster
 ) -> None:
-    cluster.add_node(num_cpus=1, object_store_memory=128 << 20)  # for what the killed one did
+    [node, _] = cluster.worker_nodes  # which has the encoder or the memory
+    cluster.add_node(num_cpus=1, object_store_memory=128 << 20)  # for what it did
     acknowledged: dict[str, float] = {}
     taught: set[int] = set()
     refused: list[str] = []
@@ -128,7 +129,6 @@ def test_a_node_that_is_killed_under_load_costs_retries_and_nothing_acknowledged
             assert added.status_code == 200, added.text
             taught.add(added.json()["results"][0]["reference_id"])
             if seed == 61:
-                [node, *_] = cluster.worker_nodes
                 cluster.remove_node(node, allow_graceful=False)
                 killed = time.monotonic()
         end = killed + 60
