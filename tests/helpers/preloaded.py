@@ -12,6 +12,7 @@ import indexer.catalogue.migrations  # noqa: F401
 import service.app
 import service.cli
 import service.server  # noqa: F401
+import touchstone_line_agent.agent  # noqa: F401
 
 gc.collect()
 gc.freeze()  # so that no fork looks through it again, which would copy it

@@ -12,11 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.helpers.forked import ForkedProcess
+from touchstone_line_agent.cli import main
+
+Process = TypeVar("Process", subprocess.Popen[bytes], ForkedProcess)
 HERE = Path(__file__).parent
 START_SECONDS = 30
 
@@ -41,19 +46,26 @@ def running(command: list[str], log: Path, port: int) -> Iterator[subprocess.Pop
     """A process that listens on a port, killed at the end; its output goes to a file."""
     with log.open("ab") as out:
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-        try:
-
-            def listens() -> bool:
-                assert process.poll() is None, log.read_text()
-                with socket.socket() as probe:
-                    return probe.connect_ex(("127.0.0.1", port)) == 0
-
-            wait_until(listens, f"{command[0]} listens", START_SECONDS)
+        started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        with listening(started, log, port) as process:
             yield process
-        finally:
-            process.kill()
-            process.wait()
+
+
+@contextlib.contextmanager
+def listening(process: Process, log: Path, port: int) -> Iterator[Process]:
+    """A process once it listens on a port, killed at the end. log: where its output goes."""
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(listens, f"what writes {log.name} listens", START_SECONDS)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def mosquitto(folder: Path, port: int) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
@@ -81,9 +93,10 @@ class Agent:
         self.file.write_text(head + text)
         self.log = folder / "agent.log"
 
-    def start(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    def start(self) -> contextlib.AbstractContextManager[ForkedProcess]:
         """Run it until the end of the block."""
-        return running([sys.executable, "-m", "touchstone_line_agent", "run", str(self.file)], self.log, self.port)
+        process = ForkedProcess(_run_agent, str(self.file), environment=os.environ, output=self.log)
+        return listening(process, self.log, self.port)
 
     def errors(self) -> dict[str, dict[str, str]]:
         """Present errors, by station."""
@@ -99,6 +112,10 @@ class Agent:
             ):
                 total += float(line.rpartition(" ")[2])
         return total
+
+
+def _run_agent(file: str) -> None:
+    raise SystemExit(main(["run", file]))
 
 
 class MqttListener:
