@@ -161,7 +161,8 @@ class AppState:
             worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
         calibrations = CalibrationManager(worker, engine, library)
         preprocess = choose_preprocessing(encoder, settings)
-        detecting = _in_flight_limits(settings, settings.queue_size + settings.batch_size, lambda: worker.retry_after)
+        under_way = settings.batch_size * backend.concurrent_batches
+        detecting = _in_flight_limits(settings, settings.queue_size + under_way, lambda: worker.retry_after)
         onboarding = _in_flight_limits(settings, settings.onboarding_queue_size, lambda: _ONBOARDING_RETRY_SECONDS)
         decoder, onboarding_decoder = (
             Decoder(

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
+import ray
 import torch
 from numpy.typing import NDArray
 from ray import serve
@@ -54,6 +55,7 @@ def ray_backend(settings: Settings, address: str) -> Iterator[Backend]:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         try:
             serve.start(proxy_location="Disabled")
+            _check_size(1 + settings.ray_min_memories)
             engine = RayPatchSearch(_memories(settings), settings.ray_shard_bytes, settings.batch_size)
             encoder = RayEncoder(_encoders(settings, chosen))
         except (RayError, RayServeException, RuntimeError) as error:
@@ -149,6 +151,12 @@ def _memories(settings: Settings) -> tuple[Any, MemoryFacts]:
     if facts.shown != (here := applications.source_of(settings).shown):
         raise ClusterError(_otherwise(f"serves {facts.shown}, not {here}"))
     return handle, _of_this_release(facts)
+
+
+def _check_size(replicas: int) -> None:
+    """ClusterError where so many replicas never start: Serve would wait for them without a word."""
+    if not serve.status().applications and (cpus := int(ray.cluster_resources().get("CPU", 0))) < replicas:
+        raise ClusterError(f"the Ray cluster has {cpus} CPUs, and serving takes {replicas}: add nodes")
 
 
 def _deployed(name: str, application: Callable[[], Any]) -> Any:

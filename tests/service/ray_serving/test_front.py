@@ -45,6 +45,14 @@ def server(cluster: Cluster, data: Path) -> Iterator[ServerProcess]:
         yield server
 
 
+def test_a_cluster_that_is_too_small_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    refused = ServerProcess(tmp_path / "data", "--ray", cluster.address, RAY_MIN_MEMORIES="4", **ENCODER)
+    assert refused.process.wait(120) == 2
+    assert refused.log.read_text().splitlines()[-1] == (
+        "touchstone: the Ray cluster has 2 CPUs, and serving takes 5: add nodes"
+    )
+
+
 def answers(server: ServerProcess) -> list[dict[str, Any]]:
     """What it says of good and bad parts, with their maps, of named and of recognised categories."""
     said = []
