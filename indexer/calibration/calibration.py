@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from indexer.calibration.conformal import Ranking
 from indexer.calibration.novelty import Novelty
@@ -59,6 +60,11 @@ class Calibration:
             tuple(references),
             layer_weights,
         )
+
+    @cached_property
+    def reference_scores(self) -> Mapping[int, float]:
+        """Reference id → leave-one-out score, without near-duplicates."""
+        return dict(zip(self.references, (statistic.score for statistic in self.statistics), strict=True))
 
     def __len__(self) -> int:
         """References that count."""

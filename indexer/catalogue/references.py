@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import heapq
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
@@ -139,18 +142,15 @@ class References:
         from_feedback: bool = False,
         order: ReferenceOrder = "oldest",
         text: str | None = None,
+        scores: Mapping[int, float] = MappingProxyType({}),
     ) -> Page[Reference]:
         """Live references, of one category or of all. Raises InvalidCursor.
 
         removed: instead the removed ones, each image once, without those that are live again. from_feedback: only those
         added by feedback. text: only those whose file name contains it, in capitals or not, or whose id it is.
+        scores: by reference id, for the order `outliers`: the highest come first, those without a score last.
         """
-        orders = {
-            "oldest": (ReferenceRow.id,),
-            "newest": (ReferenceRow.id.desc(),),
-            "name": (ReferenceRow.filename, ReferenceRow.id),
-        }
-        statement = _references().order_by(None).order_by(*orders[order])
+        statement = _references().order_by(None)
         statement = statement.where(~LIVE & ~added_again() if removed else LIVE)
         if text is not None:
             named = ReferenceRow.filename.icontains(text, autoescape=True)
@@ -165,6 +165,14 @@ class References:
                 raise InvalidCursor("not a cursor of references")
             last = int(cursor)
         with self._transactions.reading() as connection:
+            if order == "outliers":
+                return _ranked_page(connection, statement, scores, None if cursor is None else last, limit)
+            orders = {
+                "oldest": (ReferenceRow.id,),
+                "newest": (ReferenceRow.id.desc(),),
+                "name": (ReferenceRow.filename, ReferenceRow.id),
+            }
+            statement = statement.order_by(*orders[order])
             if cursor is not None and order == "name":
                 name = connection.scalar(select(ReferenceRow.filename).where(ReferenceRow.id == last))
                 if name is None:
@@ -249,6 +257,22 @@ def _references() -> Select[Any]:
         .join(CategoryRow, CategoryRow.id == ReferenceRow.category_id)
         .order_by(ReferenceRow.id)
     )
+
+
+def _ranked_page(
+    connection: Connection, statement: Select[Any], scores: Mapping[int, float], last: int | None, limit: int
+) -> Page[Reference]:
+    """Those of a statement's references that follow `last`, by falling score; those without a score by id."""
+
+    def rank(reference_id: int) -> tuple[float, int]:
+        return (-scores.get(reference_id, -math.inf), reference_id)
+
+    ids = connection.scalars(statement.with_only_columns(ReferenceRow.id))
+    following = ids if last is None else (reference_id for reference_id in ids if rank(reference_id) > rank(last))
+    wanted = heapq.nsmallest(limit + 1, following, key=rank)
+    rows = connection.execute(_references().where(ReferenceRow.id.in_(wanted)))
+    references = sorted(map(_reference, rows), key=lambda reference: rank(reference.id))
+    return page_of(references, limit, lambda reference: str(reference.id))
 
 
 def _reference(row: Row[Any]) -> Reference:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from indexer.domain.json_types import JsonObject
 
-ReferenceOrder: TypeAlias = Literal["oldest", "newest", "name"]
+ReferenceOrder: TypeAlias = Literal["oldest", "newest", "name", "outliers"]
 
 
 @dataclass(frozen=True)

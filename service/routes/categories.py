@@ -120,7 +120,7 @@ async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
     if calibration is None or len(calibration) == 0:
         return ScoresResponse(version=None, scores=(), references=(), rates=(), rate_index=None)
     rates = calibration.scores.rates()
-    ranked = sorted(zip((statistic.score for statistic in calibration.statistics), calibration.references, strict=True))
+    ranked = sorted((score, reference_id) for reference_id, score in calibration.reference_scores.items())
     return ScoresResponse(
         version=calibration.version,
         scores=tuple(score for score, _ in ranked),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from indexer.domain.reference import Reference, ReferenceOrder
 from indexer.imaging.decode import ImageRejected
 from indexer.references.reference_store import AddOutcome
 from service.http.image_response import Side, image_response
-from service.http.problems import documented_problems
+from service.http.problems import ProblemError, documented_problems
 from service.http.uploads import documented_upload, read_upload
 from service.inference.decoder import ImageFile
 from service.routes.calibration_view import calibration_view
@@ -140,15 +141,32 @@ async def references(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     removed: Annotated[bool, Query(description="Removed references instead, which `restore` can restore.")] = False,
     from_feedback: Annotated[bool, Query(description="Only references added by feedback.")] = False,
-    order: Annotated[ReferenceOrder, Query(description="By id, ascending or descending, or by file name.")] = "oldest",
+    order: Annotated[
+        ReferenceOrder,
+        Query(
+            description="By id, ascending or descending; by file name; or by leave-one-out score, the highest first, "
+            "which needs a category."
+        ),
+    ] = "oldest",
     text: Annotated[Text | None, Query(description="Substring of the file name, or the id.")] = None,
 ) -> ReferencePage:
     """Live references, of one category or of all. A cursor continues the order and the choice that it came with."""
-    read_page = state.library.catalogue.references.page
+    if order == "outliers" and category is None:
+        raise ProblemError(
+            "invalid-request", "order: outliers needs a category, since scores of several cannot be compared."
+        )
     page = await asyncio.to_thread(
-        read_page, category, cursor, limit, removed=removed, from_feedback=from_feedback, order=order, text=text
+        state.library.catalogue.references.page,
+        category,
+        cursor,
+        limit,
+        removed=removed,
+        from_feedback=from_feedback,
+        order=order,
+        text=text,
+        scores={} if category is None else _scores(state, category),
     )
-    return ReferencePage(references=tuple(_view(item) for item in page.items), next_cursor=page.next_cursor)
+    return ReferencePage(references=tuple(_view(state, item) for item in page.items), next_cursor=page.next_cursor)
 
 
 @router.post("/remove", responses=documented_problems())
@@ -170,7 +188,7 @@ async def remove_references(body: ReferencesToRemove, state: Annotated[AppState,
 @router.get("/{reference_id:int}", responses=documented_problems("not-found"))
 async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> ReferenceView:
     """One reference, live or removed."""
-    return _view(await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
+    return _view(state, await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
 
 
 @router.get(
@@ -200,11 +218,11 @@ async def restore_reference(
     catalogue = state.library.catalogue
     reference = await asyncio.to_thread(catalogue.references.get, reference_id)
     if reference.removed_at is None:
-        return _view(reference)
+        return _view(state, reference)
     [outcome] = await onboard.restore(state, reference.category, [reference])
     if isinstance(outcome, Exception):
         raise outcome
-    return _view(await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
+    return _view(state, await asyncio.to_thread(catalogue.references.get, outcome.reference_id))
 
 
 @router.delete("/{reference_id:int}", responses=documented_problems("not-found"))
@@ -230,6 +248,14 @@ def _result(file: ImageFile, image: onboard.OnboardedImage) -> ReferenceResult:
     )
 
 
-def _view(reference: Reference) -> ReferenceView:
+def _scores(state: AppState, category: str) -> Mapping[int, float]:
+    """The leave-one-out scores of a category's references by id; empty until it is calibrated."""
+    calibration = state.calibrations.of(category)
+    return {} if calibration is None else calibration.reference_scores
+
+
+def _view(state: AppState, reference: Reference) -> ReferenceView:
     encoding = encoding_view(reference.encoding, reference.reading)
-    return ReferenceView.model_validate({**asdict(reference), "sha256": reference.image_sha256, "encoding": encoding})
+    score = None if reference.removed_at else _scores(state, reference.category).get(reference.id)
+    facts = {**asdict(reference), "sha256": reference.image_sha256, "encoding": encoding, "score": score}
+    return ReferenceView.model_validate(facts)

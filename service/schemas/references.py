@@ -74,6 +74,11 @@ class ReferenceView(ResponseModel):
         None, description="The inspection whose feedback added it; undoing that feedback removes it."
     )
     encoding: EncodingView | None = Field(None, description="Null in references older than this field.")
+    score: float | None = Field(
+        None,
+        description="Its leave-one-out score: how unlike the others it is. Null while its category is not calibrated, "
+        "if it was removed, and in near-duplicates of others.",
+    )
 
 
 class ReferencePage(ResponseModel):

@@ -7,6 +7,7 @@ import json
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.inspection import Inspection, InspectionFilter
-from tests.helpers.http_service import files, onboard
+from tests.helpers.http_service import check_problem, files, onboard
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -191,6 +192,25 @@ def test_the_scores_of_a_category_are_those_its_threshold_rests_on(taught: TestC
     assert answer["rates"][:2] == pytest.approx([1 / (len(found) + 1), 2 / (len(found) + 1)], abs=1e-6)
     assert found[-1 - answer["rate_index"]] == calibration["threshold"]
     assert taught.get("/categories/none/scores").status_code == 404
+
+
+def test_references_have_their_scores_and_are_sorted_by_them(taught: TestClient) -> None:
+    answer = taught.get("/categories/disc/scores").json()
+    scores = dict(zip(answer["references"], answer["scores"], strict=True))
+    query: dict[str, Any] = {"category": "disc", "order": "outliers", "limit": 5}
+    listed: list[dict[str, Any]] = []
+    while True:
+        page = taught.get("/references", params=query).json()
+        listed += page["references"]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert {each["id"]: each["score"] for each in listed if each["score"] is not None} == scores
+    found = [each["score"] for each in listed]
+    assert found[: len(scores)] == sorted(scores.values(), reverse=True)
+    assert found[len(scores) :] == [None] * (24 - len(scores))  # near-duplicates
+    assert taught.get(f"/references/{listed[0]['id']}").json()["score"] == answer["scores"][-1]
+    check_problem(taught.get("/references", params={"order": "outliers"}), 422, "invalid-request")
 
 
 @pytest.mark.parametrize("time", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])

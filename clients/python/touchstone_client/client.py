@@ -203,7 +203,8 @@ class Client:
         """References, of one category or of all.
 
         removed: those that were removed, instead. from_feedback: only those that were added by feedback. text: only
-        those whose file name contains it, or whose id it is.
+        those whose file name contains it, or whose id it is. order: `outliers`, which needs a category, by falling
+        `score`.
         """
         filtered = (category, removed, from_feedback, order, text)
         for page in self._newest(lambda cursor: endpoints.references(*filtered, cursor, page_size)):

@@ -438,6 +438,11 @@ class Reference:
     encoding: Encoding | None = None
     """None in references older than this field."""
 
+    score: float | None = None
+    """Its leave-one-out score: how unlike the others it is. None while its category is not calibrated, if it was
+    removed, and in near-duplicates of others.
+    """
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePage:

@@ -10,7 +10,7 @@ from touchstone_client.models import Label, OnMismatch, StationComponent, Statio
 
 MapFormat = Literal["none", "png", "raw"]
 ReportFormat = Literal["pdf", "html"]
-ReferenceOrder = Literal["oldest", "newest", "name"]
+ReferenceOrder = Literal["oldest", "newest", "name", "outliers"]
 ReviewDecision = Literal["good", "defect", "dismiss", "reopen"]
 
 DECISIONS_PER_REQUEST = 20  # each `good` takes the service about as long as two inspections

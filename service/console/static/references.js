@@ -6,14 +6,14 @@ import { fill, h, once } from "./dom.js";
 import { load } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { paged } from "./pages.js";
-import { t } from "./i18n.js";
+import { score, t } from "./i18n.js";
 import { lazyImage } from "./lazy-image.js";
 import { viewer } from "./viewer.js";
 
 const PAGE = 60;
 const SIDE = 240;
 const FULL = 2048;
-const ORDERS = ["oldest", "newest", "name"];
+const ORDERS = ["oldest", "newest", "name", "outliers"];
 const CHOSEN = { live: {}, feedback: { from_feedback: true }, removed: { removed: true } }; // in the query of a list
 
 /** Fill `place` with the category's references: live ones, those of them that feedback made, or those taken back. */
@@ -140,6 +140,7 @@ function tile(reference, box, signal) {
       lazyImage(`/references/${id}/image`, t("reference.name", { id: String(id) }), { side: SIDE })),
     box === null ? h("span", { class: "name" }, filename) : h("label", { class: "name" }, box, filename),
     inspection ? h("a", { class: "chip from-feedback", href: `#/history/${inspection}` }, t("references.from-feedback")) : null,
+    reference.score === null ? null : h("span", { class: "hint" }, t("references.score", { score: score(reference.score) })),
     said ? h("span", { class: "finding" }, said) : null,
     removed !== null ? h("button", { onclick: once(() => bringBack(reference, item)) }, t("references.restore"))
       : h("button", { onclick: once(() => (inspection ? takeFeedbackBack : takeBack)(reference, item)) },

@@ -239,28 +239,30 @@ def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memor
             catalogue.references.page(cursor=wrong)
 
 
-@pytest.mark.parametrize("order", ["oldest", "newest", "name"])
+@pytest.mark.parametrize("order", ["oldest", "newest", "name", "outliers"])
 def test_references_are_found_by_name_or_id_in_pages_of_any_order(
     catalogue: Catalogue, memory_id: int, order: ReferenceOrder
 ) -> None:
     ids = add(catalogue, memory_id, "bolt", "Bb", "a", "c%", "Bb2", "d", "b_b")
+    scores = {ids[0]: 1.0, ids[2]: 3.0, ids[5]: 3.0, ids[4]: 0.0}
     names = {reference.id: reference.filename for reference in catalogue.references.page().items}
 
     def pages(text: str | None = None) -> list[int]:
         seen: list[int] = []
         cursor: str | None = None
         while True:
-            page = catalogue.references.page("bolt", cursor, 2, order=order, text=text)
+            page = catalogue.references.page("bolt", cursor, 2, order=order, text=text, scores=scores)
             seen += [reference.id for reference in page.items]
             if (cursor := page.next_cursor) is None:
                 return seen
             catalogue.references.remove([seen[-1]])  # which the next page begins after
 
     assert [pages(text) for text in (str(ids[4]), "9" * 30, "%b")] == [[ids[4]], [], []]
-    everything = catalogue.references.page("bolt", order=order).items
+    everything = catalogue.references.page("bolt", order=order, scores=scores).items
     assert pages() == [reference.id for reference in everything]
     assert {names[reference_id] for reference_id in ids} == set(names.values())
     expected = {"oldest": sorted(ids), "newest": sorted(ids, reverse=True)}
+    expected["outliers"] = [ids[index] for index in (2, 5, 0, 4, 1, 3)]  # those without a score last
     if order in expected:
         assert [reference.id for reference in everything] == expected[order]
     with pytest.raises(InvalidCursor):
