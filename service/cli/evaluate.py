@@ -11,6 +11,7 @@ import typer
 
 from indexer.cli.options import Ray, fail, printer, read_settings
 from indexer.domain.geometry import MAX_CELLS
+from indexer.domain.scoring_settings import check_radius
 
 Name = TypeVar("Name", bound=str)
 
@@ -82,7 +83,12 @@ def evaluate(
         int | None,
         typer.Option(help="K, references retrieved per image (default: 150; VisA and Real-IAD 900; 3D-ADAM 48)."),
     ] = None,
-    rho: Annotated[int | None, typer.Option(help="ρ, search radius in cells (default: 1; VisA 2; Real-IAD 0).")] = None,
+    rho: Annotated[
+        int | None,
+        typer.Option(
+            help="ρ, search radius in cells, 0 to 16, or 255 for all places (default: 1; VisA 2; Real-IAD 0)."
+        ),
+    ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of random draws of references, for few-shot, scaling and incremental.")
     ] = 3,
@@ -145,7 +151,7 @@ def evaluate(
             categories=tuple(category or ()),
             sized=settings.sized,
             k=k,
-            rho=rho,
+            rho=_radius(rho),
             draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),
             false_reject_rate=false_reject_rate,
             plots=plots,
@@ -161,6 +167,13 @@ def evaluate(
         fail(str(error))
     if report.dataset.left_out:
         raise typer.Exit(1)
+
+
+def _radius(rho: int | None) -> int | None:
+    """A search radius that the service takes, too, whatever the grid. ValueError."""
+    if rho is not None:
+        check_radius(rho, (1, 1))
+    return rho
 
 
 def _cells(geometry: str) -> int | None:

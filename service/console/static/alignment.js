@@ -5,6 +5,12 @@ import { h, once } from "./dom.js";
 import { percent, t } from "./i18n.js";
 
 export const ANYWHERE = 255; // the ρ of it
+const MAX_RADIUS = 16; // cells
+
+/** Whether the service takes a ρ. */
+export function isRadius(rho) {
+  return rho <= MAX_RADIUS || rho === ANYWHERE;
+}
 
 /**
  * A notice about the parts of the category under `path`, with a button that calls `apply()`; null where patches are rightly compared

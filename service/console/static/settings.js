@@ -1,6 +1,6 @@
 // How a category is inspected: its settings, and what others would change.
 
-import { ANYWHERE, alignmentNotice } from "./alignment.js";
+import { ANYWHERE, alignmentNotice, isRadius } from "./alignment.js";
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
 import { geometryCard } from "./geometry.js";
@@ -27,6 +27,7 @@ export async function showSettings(place, category, signal) {
     pooled_share: number("pooled_share", { min: 0.001, max: 100, step: "any" }),
     review_band: number("review_band", { min: 0, max: 100, step: "any" }),
   };
+  const wrongRadius = h("span", { class: "wrong", role: "status" });
   const balanced = category.calibration.layer_weights;
   const weights = encoder.layers.map((layer, index) => h("input", {
     type: "number", min: 0, step: "any", "aria-label": t("settings.weight", { layer }), "aria-describedby": "about-layer_weights",
@@ -40,7 +41,7 @@ export async function showSettings(place, category, signal) {
   const form = h("form", { class: "card", oninput: changed, onsubmit: keep, novalidate: true },
     h("h2", {}, t("category.settings")),
     Object.keys(inputs).map((key) => h("div", { class: "field" },
-      h("label", { for: `set-${key}` }, t(`settings.${key}`)), inputs[key], h("span", { class: "hint", id: `about-${key}` }, t(`settings.about.${key}`)))),
+      h("label", { for: `set-${key}` }, t(`settings.${key}`)), inputs[key], h("span", { class: "hint", id: `about-${key}` }, t(`settings.about.${key}`)), key === "rho" ? wrongRadius : null)),
     h("div", { class: "field" }, h("label", { class: "check", for: approval.id }, approval, t("settings.review_feedback")),
       h("span", { class: "hint", id: "about-review_feedback" }, t("settings.about.review_feedback"))),
     h("fieldset", {}, h("legend", {}, t("settings.layer_weights")), h("div", { class: "weights" }, weights),
@@ -99,6 +100,9 @@ export async function showSettings(place, category, signal) {
   function changed() {
     const named = weights.some(({ value }) => value !== "");
     for (const input of weights) input.required = named;
+    const radius = inputs.rho.value === "" || isRadius(inputs.rho.valueAsNumber) ? "" : t("settings.rho.wrong");
+    inputs.rho.setCustomValidity(radius);
+    fill(wrongRadius, radius);
     const edited = changes();
     const any = Object.keys(edited).length > 0;
     const valid = form.checkValidity();
