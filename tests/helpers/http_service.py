@@ -79,7 +79,8 @@ def say(client: Web, inspection: dict[str, Any], label: str, **more: Any) -> htt
 def made_from(client: Web, category: str = "disc") -> dict[int, str]:
     """The live references that feedback made, and from which inspection."""
     page = client.get("/references", params={"category": category, "limit": 1000}).json()
-    return {each["id"]: each["inspection_id"] for each in page["references"] if each["inspection_id"] is not None}
+    references = page["references"]
+    return {made["id"]: made["inspection_id"] for made in references if made["inspection_id"] is not None}
 
 
 def check_problem(answer, status: int, kind: str) -> dict[str, object]:  # type: ignore[no-untyped-def]

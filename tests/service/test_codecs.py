@@ -85,15 +85,15 @@ def test_parts_encoded_like_the_references_get_no_notice(client: TestClient) -> 
     assert sum(result["verdict"] == "normal" for result in results) >= 2 * GOOD - 5
 
 
-@pytest.mark.parametrize(("quality", "least_found"), [(90, 8), (75, 6)])
+@pytest.mark.parametrize(("quality", "least_detected"), [(90, 8), (75, 6)])
 def test_jpeg_parts_of_png_references_are_judged_by_references_stored_like_them(
-    client: TestClient, quality: int, least_found: int
+    client: TestClient, quality: int, least_detected: int
 ) -> None:
     passed = detect(client, "png", [jpeg(image, quality) for image in good()])
-    found = detect(client, "png", [jpeg(image, quality) for image in defective()])
+    defects = detect(client, "png", [jpeg(image, quality) for image in defective()])
     assert sum(result["verdict"] == "normal" for result in passed) >= GOOD - 4  # at 5 % one of 24, on average
-    assert sum(result["verdict"] == "anomalous" for result in found) >= least_found
-    assert kinds(passed + found) == {"encoding_mismatch"}
+    assert sum(result["verdict"] == "anomalous" for result in defects) >= least_detected
+    assert kinds(passed + defects) == {"encoding_mismatch"}
     said = passed[0]["notices"][0]["detail"]
     assert said.startswith(f"It is JPEG, quality {quality}, 4:2:0; the references are PNG. It was judged by")
     assert passed[0]["encoding"]["quality"] == quality
@@ -102,11 +102,11 @@ def test_jpeg_parts_of_png_references_are_judged_by_references_stored_like_them(
 def test_png_parts_of_jpeg_references_are_read_as_those(client: TestClient) -> None:
     parts = good() + defective()
     alike = detect(client, "jpeg", list(map(jpeg, parts)))
-    found = detect(client, "jpeg", list(map(encode_png, parts)))
-    assert (kinds(alike), kinds(found)) == (set(), {"reencoded_as_references"})
-    assert found[0]["encoding"]["read_as"] == "JPEG, quality 90, 4:2:0"
-    assert sum(result["verdict"] == "normal" for result in found[:GOOD]) >= GOOD - 4
-    for one, other in zip(alike, found, strict=True):  # two encoders of JPEG differ a little
+    reencoded = detect(client, "jpeg", list(map(encode_png, parts)))
+    assert (kinds(alike), kinds(reencoded)) == (set(), {"reencoded_as_references"})
+    assert reencoded[0]["encoding"]["read_as"] == "JPEG, quality 90, 4:2:0"
+    assert sum(result["verdict"] == "normal" for result in reencoded[:GOOD]) >= GOOD - 4
+    for one, other in zip(alike, reencoded, strict=True):  # two encoders of JPEG differ a little
         assert other["score"] == pytest.approx(one["score"], rel=0.1)
 
 
