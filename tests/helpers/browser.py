@@ -23,7 +23,7 @@ class Watched:
     """What a page did that it may not do, for a test to find nothing in."""
 
     def __init__(self, page: Page, url: str) -> None:
-        self._page, self._url = page, url
+        self.page, self._url = page, url
         self._unanswered: list[Request] = []
         self.expected: set[int] = set()  # statuses that the test provokes, which the browser logs as errors
         self.away = False  # whether the test has taken the service away, which the browser logs as errors, too
@@ -37,8 +37,8 @@ class Watched:
 
     def print_state(self) -> None:
         """Print what tells why a test has failed: the notices, and the requests that wait for an answer."""
-        if not self._page.is_closed():
-            print("notices:", self._page.locator("#notices").all_inner_texts())
+        if not self.page.is_closed():
+            print("notices:", self.page.locator("#notices").all_inner_texts())
             print("unanswered:", [f"{request.method} {request.url}" for request in self._unanswered])
 
     def _said(self, message: ConsoleMessage) -> None:
