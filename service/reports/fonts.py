@@ -37,13 +37,18 @@ def runs(text: str, own: str) -> Iterator[tuple[str | None, str]]:
         yield font, "".join(character for _, character in run)
 
 
+def is_shown(text: str, own: str) -> bool:
+    """Whether a font has each letter, with its accents or without."""
+    return text.count(_UNKNOWN) == sum(run.count(_UNKNOWN) for _, run in runs(text, own))
+
+
 def _placed(character: str, known: dict[int, int]) -> tuple[str | None, str]:
     if ord(character) in known:
         return None, character
     for codec, font in _EAST_ASIAN.items():
         if _encodes(codec, character):
             return font, character
-    plain = unicodedata.normalize("NFKD", character)[0]
+    plain = unicodedata.normalize("NFD", character)[0]  # without its accents; never a part of it, as 1 is of ½
     return None, plain if ord(plain) in known else _UNKNOWN
 
 

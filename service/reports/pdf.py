@@ -14,12 +14,13 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Image, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
-from service.reports.fonts import BOLD, REGULAR, register_fonts, runs
+from service.reports.fonts import BOLD, REGULAR, is_shown, register_fonts, runs
 from service.reports.report import Report, ReportedPart
 
 _IMAGE = 34 * mm  # the longer side
 _MARGIN = 14 * mm
 _BAR = 70 * mm  # a bar of all defects
+_NOT_SHOWN = "A “?” also stands for each character that this PDF has no font for. The HTML report has them all."
 _PART_COLUMNS = ("Image", "Heat map", "Part", "Result", "Label and comment")
 _HINT, _LINE, _RED = HexColor("#47566a"), HexColor("#d5dce3"), HexColor("#b3261e")
 _TEXT = ParagraphStyle("text", fontName=REGULAR, fontSize=8.5, leading=11.5, wordWrap="CJK")
@@ -51,9 +52,11 @@ def render_pdf(report: Report) -> bytes:
 
 def _summary(report: Report) -> list[Flowable]:
     selection = report.selection or (("", "All inspections."),)
+    shown = all(is_shown(text, REGULAR) for text in report.texts)
     return [
         _text("Inspection report", _TITLE),
         _text(f"Made {report.time(report.made_at)} by Touchstone.", _SMALL),
+        *([] if shown else [_text(_NOT_SHOWN, _SMALL)]),
         _text("Selection", _SECTION),
         _facts(selection),
         _text("Yield", _SECTION),

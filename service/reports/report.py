@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -70,6 +71,16 @@ class Report:
         since, until = self.matching.since, self.matching.until
         span = [("From", since), ("Before", until)]
         return (*chosen, *((text, self.time(at)) for text, at in span if at is not None))
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """What people and machines have named, in any script."""
+        yield from (value for _, value in self.selection)
+        yield from (bar.defect_class for bar in self.pareto.bars if bar.defect_class is not None)
+        for part in self.parts:
+            told = part.inspection
+            named = (told.part_id, told.filename, told.station, told.category, told.defect_class, told.comment)
+            yield from filter(None, named)
 
     @property
     def figures(self) -> tuple[tuple[str, str], ...]:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from reportlab import rl_config
 from starlette.testclient import TestClient
 
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.inspection_counts import InspectionCounts
 from indexer.domain.pareto import Pareto
-from service.reports.fonts import REGULAR, register_fonts, runs
+from service.reports.fonts import REGULAR, is_shown, register_fonts, runs
 from service.reports.html import render_html
 from service.reports.pdf import render_pdf
 from service.reports.report import Report, ReportedPart
@@ -129,3 +130,18 @@ def test_names_are_in_fonts_that_have_their_letters() -> None:
     assert list(runs("划痕_1", REGULAR)) == [("STSong-Light", "划痕"), (None, "_1")]
     assert [font for font, _ in runs("부품", REGULAR)] == ["HYSMyeongJo-Medium"]
     assert list(runs("🙂ṩ", REGULAR)) == [(None, "?s")]
+    assert list(runs("ไทย ⅐", REGULAR)) == [(None, "??? ?")]  # no 1 for a seventh
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("Größe ṩ 部品?.png", True), ("ชิ้นส่วน.png", False), ("good 🙂?.png", False)]
+)
+def test_a_pdf_says_when_it_has_no_font_for_a_name(monkeypatch: pytest.MonkeyPatch, name: str, shown: bool) -> None:
+    monkeypatch.setattr(rl_config, "pageCompression", 0)
+    register_fonts()
+    assert is_shown(name, REGULAR) is shown
+
+    def paragraphs(name: str) -> int:
+        return render_pdf(report(name)).count(b"BT ")
+
+    assert paragraphs(name) - paragraphs("plain.png") == int(not shown)  # the sentence that says so
