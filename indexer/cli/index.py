@@ -42,7 +42,12 @@ _SHOWN = 20  # refused images, and as many findings, named on the screen
 
 
 def index(
-    folder: Annotated[Path, typer.Argument(help="Folder with a subfolder of images per category.", show_default=False)],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, or s3://BUCKET/PREFIX, with a subfolder of images per category.", show_default=False
+        ),
+    ],
     data: Data = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
@@ -77,6 +82,9 @@ def index(
     With --ray, nodes of a Ray cluster read and encode the images, and this command commits them, with the same result.
     FOLDER and encoder must have the same paths on every node: see docs/scale.md.
 
+    From a bucket, with the extra `s3`, images are read as they are needed. Endpoint and credentials come from
+    AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ~/.aws or the machine's role.
+
     Exit code: 0 all images are references now; 1 some were refused; 2 nothing was done.
 
     Sizes, layers, codec and limits are environment variables, as for the service: see docs/settings.md.
@@ -92,7 +100,13 @@ def index(
     from indexer.calibration.rate_advice import rate_advice
     from indexer.catalogue.engine import DatabaseError
     from indexer.cluster import connected
-    from indexer.domain.errors import CatalogueError, ClusterError, EncoderError, FeatureSpaceMismatch
+    from indexer.domain.errors import (
+        CatalogueError,
+        ClusterError,
+        EncoderError,
+        FeatureSpaceMismatch,
+        ObjectStorageError,
+    )
     from indexer.encoders import load_encoder
     from indexer.jobs.bulk_encoding import BulkEncoding, LocalEncoding
     from indexer.jobs.bulk_index import NothingToIndex, find_categories
@@ -100,60 +114,63 @@ def index(
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.progress import progress
     from indexer.references.reference_store import ReferenceStore
+    from indexer.s3 import folder_to_read
     from indexer.search import choose_engine
 
     sign()
     console = printer()
     try:
-        listing = find_categories(folder)
-        chosen = encoder_of_memory(settings)
-        loaded = load_encoder(chosen)
-        library = ReferenceStore.open(
-            settings.data,
-            loaded.space,
-            codec=settings.codec,
-            database_url=settings.database_url,
-            mmap_codes=settings.mmap_codes,
-        )
-        try:
-            if library.corrupt_segments:
-                [first, *_] = library.corrupt_segments
-                raise OSError(f"{first}: restore it, or run `touchstone rebuild --damaged`, before adding more")
-            with progress() as shown, connected(ray) if ray else nullcontext():
-                task = shown.task("", sum(len(category.paths) for category in listing.categories))
+        with folder_to_read(folder) as root:
+            listing = find_categories(root)
+            chosen = encoder_of_memory(settings)
+            loaded = load_encoder(chosen)
+            library = ReferenceStore.open(
+                settings.data,
+                loaded.space,
+                codec=settings.codec,
+                database_url=settings.database_url,
+                mmap_codes=settings.mmap_codes,
+            )
+            try:
+                if library.corrupt_segments:
+                    [first, *_] = library.corrupt_segments
+                    raise OSError(f"{first}: restore it, or run `touchstone rebuild --damaged`, before adding more")
+                with progress() as shown, connected(ray) if ray else nullcontext():
+                    task = shown.task("", sum(len(category.paths) for category in listing.categories))
 
-                def advance(tally: IndexReport, count: int) -> None:
-                    task.advance(count, tally.category)
+                    def advance(tally: IndexReport, count: int) -> None:
+                        task.advance(count, tally.category)
 
-                encoding: BulkEncoding
-                if ray:
-                    from indexer.jobs.ray_encoding import RayEncoding
+                    encoding: BulkEncoding
+                    if ray:
+                        from indexer.jobs.ray_encoding import RayEncoding
 
-                    encoding = RayEncoding(chosen, loaded.space, settings.image_limits)
-                else:
-                    encoding = LocalEncoding(loaded, settings.image_limits, settings.decode_threads)
-                reports = run(
-                    library,
-                    encoding,
-                    listing.categories,
-                    limits=settings.image_limits,
-                    decoders=settings.decode_threads,
-                    advance=advance,
-                    screen=choose_engine(loaded.device) if screen else None,
-                    depth=depth,
-                    policy=settings.geometry_policy,
-                    choice=choice,
-                )
-            library.compact_if_needed()
-            known = library.catalogue.categories.list()
-        finally:
-            library.close()
+                        encoding = RayEncoding(chosen, loaded.space, settings.image_limits)
+                    else:
+                        encoding = LocalEncoding(loaded, settings.image_limits, settings.decode_threads)
+                    reports = run(
+                        library,
+                        encoding,
+                        listing.categories,
+                        limits=settings.image_limits,
+                        decoders=settings.decode_threads,
+                        advance=advance,
+                        screen=choose_engine(loaded.device) if screen else None,
+                        depth=depth,
+                        policy=settings.geometry_policy,
+                        choice=choice,
+                    )
+                library.compact_if_needed()
+                known = library.catalogue.categories.list()
+            finally:
+                library.close()
     except (
         NothingToIndex,
         EncoderError,
         FeatureSpaceMismatch,
         CatalogueError,
         ClusterError,
+        ObjectStorageError,
         DatabaseError,
         OSError,
         ValueError,

@@ -180,6 +180,10 @@ class ReferencesMoved(LookupError):
     """A process does not hold the references that another one asks for, coded as that one's snapshot has them."""
 
 
+class ObjectStorageError(Exception):
+    """A bucket cannot be used; the message is one line for a person."""
+
+
 class OtherProportions(ValueError):
     """An image of other proportions than its category inspects. image_size, expected: (width, height)."""
 

@@ -11,7 +11,7 @@ from indexer.jobs.backup_archive import Archive, SavedFile
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.backup_store import BackupError
 from indexer.jobs.checked_files import FileFault
-from indexer.jobs.object_store import S3Location
+from indexer.s3 import S3Location
 
 
 def backup(
@@ -21,7 +21,7 @@ def backup(
 
     A file that an earlier backup saved is trusted if it still has its size; read_all: if it has its checksum. One that
     does not is copied again. A damaged or missing file is reported, and all others are saved.
-    BackupError, CatalogueError and OSError when there is no backup.
+    BackupError, ObjectStorageError, CatalogueError and OSError when there is no backup.
     """
     archive = Archive(target)
     archive.store.create()

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from indexer.jobs.backup_store import BackupError, BackupStore, FolderStore
-from indexer.jobs.object_store import ObjectStore, S3Location
+from indexer.jobs.object_store import ObjectStore
+from indexer.s3 import S3Location
 
 _FOLDERS = ("segments", "originals", "inspections")  # of a data folder: what a backup may hold
 _FILES = ".files.gz"  # ends the name of what is written last
@@ -28,7 +29,7 @@ class SavedFile:
 
 
 class Archive:
-    """One folder of backups, or one location in a bucket. Nothing in it is ever deleted. BackupError."""
+    """One folder of backups, or one location in a bucket. Nothing in it is ever deleted. ObjectStorageError."""
 
     def __init__(self, location: Path | S3Location) -> None:
         self.store: BackupStore = FolderStore(location) if isinstance(location, Path) else ObjectStore(location)

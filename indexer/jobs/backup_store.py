@@ -17,7 +17,7 @@ class BackupError(Exception):
 
 
 class BackupStore(Protocol):
-    """Files by their path, each of which is there whole or not at all. BackupError when the store itself fails."""
+    """Files by their path, each of which is there whole or not at all. ObjectStorageError when a bucket fails."""
 
     def create(self) -> None:
         """Make what is missing before files can be saved."""

@@ -108,7 +108,7 @@ class ImageLoader:
         except OtherProportions as error:
             return f"{error}.".capitalize()
         except OSError as error:
-            return f"It cannot be read: {error.strerror}."
+            return f"It cannot be read: {error.strerror or error}."
         width, height = stored.size
         quality = photo_quality_of(prepared.window, width, height)
         original = SourceImage(

@@ -6,66 +6,22 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from indexer.jobs.backup_store import BackupError
 from indexer.jobs.checked_files import Content, FileFault, check_pieces, content_of, write_pieces
+from indexer.s3 import S3Location, connect, failures_of
 
 _PIECE = 8 << 20  # bytes read at once
-_SCHEME = "s3://"
-
-
-@dataclass(frozen=True)
-class S3Location:
-    """A bucket, and what the names of all objects begin with; the prefix may be empty."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def from_url(cls, url: str) -> S3Location:
-        """Of `s3://BUCKET/PREFIX`. BackupError."""
-        bucket, _, prefix = url.removeprefix(_SCHEME).partition("/")
-        if not url.startswith(_SCHEME) or not bucket:
-            raise BackupError(f"{url} is no place for backups: give a folder or s3://BUCKET/PREFIX")
-        return cls(bucket, prefix.strip("/"))
-
-    def __str__(self) -> str:
-        return f"{_SCHEME}{self.bucket}/{self.prefix}"
-
-    def key(self, path: str) -> str:
-        """How s3fs names an object."""
-        return "/".join(part for part in (self.bucket, self.prefix, path) if part)
-
-
-def location_of(text: str) -> Path | S3Location:
-    """A folder, or what a URL names. BackupError."""
-    return S3Location.from_url(text) if "://" in text else Path(text)
 
 
 class ObjectStore:
-    """Below a location. S3 shows an object when all of it has arrived, so that an upload that was cut off leaves none.
-
-    Endpoint, region and credentials are those of every AWS program: variables `AWS_…`, `~/.aws`, the machine's role.
-    """
+    """Below a location. S3 shows an object when all of it has arrived: an upload that was cut off leaves none."""
 
     def __init__(self, location: S3Location) -> None:
-        try:
-            import s3fs
-            from aiohttp import ClientError as TransferError
-            from botocore.exceptions import BotoCoreError, ClientError
-        except ImportError as error:
-            raise BackupError("s3:// needs s3fs: pip install 'touchstone[s3]'") from error
         self._location = location
-        self._failures = (OSError, BotoCoreError, ClientError, TransferError)
         self._sizes: dict[str, int] | None = None  # of the files below `files/`, by path, as listed once
-        self._fs: Any = s3fs.S3FileSystem(
-            skip_instance_cache=True, use_listings_cache=False, config_kwargs={"connect_timeout": 10}
-        )
-        with self._reached():
-            self._fs.call_s3("list_objects_v2", Bucket=location.bucket, Prefix=location.prefix, MaxKeys=1)
+        self._fs = connect(location)
 
     def __str__(self) -> str:
         return str(self._location)
@@ -124,33 +80,25 @@ class ObjectStore:
             self._send(made, path)
 
     def _send(self, source: Path, path: str) -> None:
-        with self._reached():
+        with failures_of(self._location, OSError):
             self._fs.put_file(os.fspath(source), self._location.key(path))
 
     def _pieces(self, path: str) -> Iterator[bytes]:
         """What an object holds, piece by piece, then an empty piece. FileFault when there is none."""
-        with (
-            self._reached(missing=FileFault("missing")),
-            self._fs.open(self._location.key(path), "rb", block_size=_PIECE) as file,
-        ):
-            piece = b"."
-            while piece:
-                piece = file.read(_PIECE)
-                yield piece
+        with failures_of(self._location, OSError):
+            try:
+                file = self._fs.open(self._location.key(path), "rb", block_size=_PIECE)
+            except FileNotFoundError:
+                raise FileFault("missing") from None
+            with file:
+                piece = b"."
+                while piece:
+                    piece = file.read(_PIECE)
+                    yield piece
 
     def _listed(self, folder: str, *, deep: bool = False) -> dict[str, int]:
         """Bytes of each file in a folder, with deep=True also in folders below it, by path."""
         root = self._location.key("")
-        with self._reached():
+        with failures_of(self._location, OSError):
             objects = self._fs.find(self._location.key(folder), maxdepth=None if deep else 1, detail=True)
         return {name.removeprefix(f"{root}/"): entry["size"] for name, entry in objects.items()}
-
-    @contextmanager
-    def _reached(self, missing: Exception | None = None) -> Iterator[None]:
-        """Raise BackupError where the server cannot be reached or refuses; `missing` where it has no such object."""
-        try:
-            yield
-        except self._failures as error:
-            if missing is not None and isinstance(error, FileNotFoundError):
-                raise missing from error
-            raise BackupError(f"{self._location}: {error}") from error

@@ -10,7 +10,7 @@ from indexer.catalogue.dump import fill, new_database, revision_of
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault
-from indexer.jobs.object_store import S3Location
+from indexer.s3 import S3Location
 
 
 def restore(
@@ -20,7 +20,8 @@ def restore(
 
     Every file is checked on its way; those that are damaged or missing are reported, and the rest is restored. The
     catalogue is filled last, in one transaction: an interrupted restore can be run again and has restored nothing until
-    then. A backup by an older version is migrated then. BackupError, CatalogueError and OSError when nothing is.
+    then. A backup by an older version is migrated then. BackupError, ObjectStorageError, CatalogueError and OSError
+    when nothing is.
     """
     archive = Archive(source)
     chosen = archive.choose(name)

@@ -11,7 +11,7 @@ from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault, check
-from indexer.jobs.object_store import S3Location
+from indexer.s3 import S3Location
 
 
 def verify(folder: DataFolder, progress: Progress) -> BackupReport:

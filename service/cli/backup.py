@@ -46,8 +46,8 @@ def backup(
       touchstone backup s3://plant-backups/line-4 --data my-factory
     """
     from indexer.jobs.backup import backup as run
-    from indexer.jobs.object_store import location_of
     from indexer.progress import progress
+    from indexer.s3 import location_of
 
     with _named(data, database_url) as settings, progress() as shown:
         done = run(_existing(settings), location_of(target), shown.task("files").reach, read_all=check)
@@ -68,9 +68,9 @@ def restore(
 
     Example:  touchstone restore /mnt/backup --data my-factory
     """
-    from indexer.jobs.object_store import location_of
     from indexer.jobs.restore import restore as run
     from indexer.progress import progress
+    from indexer.s3 import location_of
 
     with _named(data, database_url) as settings, progress() as shown:
         done = run(location_of(source), settings.data, settings.database_url, shown.task("files").reach, name)
@@ -97,10 +97,10 @@ def verify(
     Example:  touchstone verify --backup /mnt/backup
     """
     from indexer.jobs.code_errors import code_errors
-    from indexer.jobs.object_store import location_of
     from indexer.jobs.verify import verify as run
     from indexer.jobs.verify import verify_backup
     from indexer.progress import progress
+    from indexer.s3 import location_of
 
     if name is not None and saved is None:
         fail("--name needs --backup FOLDER")
@@ -127,13 +127,13 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
 
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from indexer.catalogue.engine import DatabaseError
-    from indexer.domain.errors import CatalogueError
+    from indexer.domain.errors import CatalogueError, ObjectStorageError
     from indexer.jobs.backup_store import BackupError
 
     sign()
     try:
         yield settings
-    except (BackupError, CatalogueError, DatabaseError, OSError) as error:
+    except (BackupError, ObjectStorageError, CatalogueError, DatabaseError, OSError) as error:
         fail(str(error))
 
 

@@ -18,6 +18,7 @@ from service.http.problems import PROBLEMS, TYPES, ProblemError, to_problem
 
 # Exceptions that no request meets, by their full name, and why.
 NEVER = {
+    "indexer.domain.errors.ObjectStorageError": "of the commands backup, index, restore and verify",
     "indexer.jobs.backup_store.BackupError": "of the commands backup, restore and verify",
     "indexer.jobs.exported_folder.ExportError": "of the commands export and serve",
     "indexer.jobs.checked_files.FileFault": "of the commands backup, restore and verify",

@@ -1,9 +1,10 @@
-"""Backups in a bucket of a real S3 server: complete or not there, and damage is detected and named."""
+"""A bucket of a real S3 server: backups are complete or not there, damage is named, images are indexed from it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,10 @@ def test_a_backup_in_a_bucket_is_restored_and_its_damage_is_named_and_mended(tmp
     names = [key.removeprefix("line-4/daily/files/") for key in (damaged, missing)]
     verified = touchstone("verify", "--backup", url, data=data)
     assert verified.exit_code == 1
-    assert set(verified.stderr.splitlines()) == {f"{names[0]}: damaged", f"{names[1]}: missing"}
+    assert faults_in(verified) == {f"{names[0]}: damaged", f"{names[1]}: missing"}
     partial = touchstone("restore", url, data=tmp_path / "partial")
     assert partial.exit_code == 1
-    assert set(partial.stderr.splitlines()) == set(verified.stderr.splitlines())
+    assert faults_in(partial) == faults_in(verified)
     mended = touchstone("backup", "--check", url, data=data)
     assert ": 7 files, 2 of them new (" in mended.stdout
     assert mended.exit_code == 0
@@ -89,6 +90,11 @@ def test_files_of_several_parts_arrive_as_they_are(tmp_path: Path, bucket: S3Ser
     assert files_checked(tmp_path / "again") == 2
 
 
+def faults_in(done: Result) -> set[str]:
+    """The lines that are not of progress, which a slow machine prints."""
+    return {line for line in done.stderr.splitlines() if not line.startswith("files: ")}
+
+
 def files_checked(data: Path) -> int:
     """How many files a data folder has, all of them whole."""
     report = verify(DataFolder.existing(data, None), lambda done, total: None)
@@ -96,24 +102,60 @@ def files_checked(data: Path) -> int:
     return report.files
 
 
+def test_images_in_a_bucket_become_the_references_that_they_become_from_a_folder(
+    tmp_path: Path, bucket: S3Server
+) -> None:
+    parts, here, there = folder_of(tmp_path / "parts", ".", disc=5, plate=3), tmp_path / "here", tmp_path / "there"
+    (parts / "disc" / "cut.png").write_bytes((parts / "disc" / "disc-000.png").read_bytes()[:500])
+
+    def put(*files: Path) -> None:
+        for file in files:
+            bucket.put(f"parts/{file.relative_to(parts)}", file.read_bytes())
+
+    put(*parts.glob("*/*"))
+    assert touchstone("index", parts, data=here).exit_code == 1
+    done = touchstone("index", "s3://plant/parts", data=there)
+    assert done.exit_code == 1, done.stderr
+    assert "refused: s3://plant/parts/disc/cut.png: The image is damaged or cut short" in done.stdout
+    assert segments(there) == segments(here)
+    later = folder_of(tmp_path / "later", ".", disc=6) / "disc" / "disc-005.png"
+    (parts / "disc" / later.name).write_bytes(later.read_bytes())
+    put(parts / "disc" / later.name)
+    assert touchstone("index", "s3://plant/parts/", data=there).exit_code == 1
+    library = opened(there)
+    assert later.name in references(library)
+    library.close()
+
+
+def segments(data: Path) -> set[str]:
+    """The SHA-256 of the bytes of every segment."""
+    return {sha256(path.read_bytes()).hexdigest() for path in data.glob("segments/*.segment")}
+
+
 @pytest.mark.parametrize(
     ("url", "variables", "says"),
     [
-        ("s3://nowhere/backups", {}, "s3://nowhere/backups: The specified bucket does not exist"),
-        ("s3://plant/none", {}, "there is no backup in s3://plant/none"),
-        ("s3:///none", {}, "s3:///none is no place for backups: give a folder or s3://BUCKET/PREFIX"),
-        ("gs://plant/none", {}, "gs://plant/none is no place for backups"),
+        ("s3://nowhere/none", {}, "s3://nowhere/none: The specified bucket does not exist"),
+        ("s3:///none", {}, "s3:///none cannot be used: give a folder or s3://BUCKET/PREFIX"),
+        ("gs://plant/none", {}, "gs://plant/none cannot be used"),
         ("s3://plant/none", {"AWS_ACCESS_KEY_ID": "", "HOME": "/nonexistent"}, "Unable to locate credentials"),
         ("s3://plant/none", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "s3://plant/none: Could not connect to"),
     ],
 )
-@pytest.mark.parametrize("command", [["restore"], ["verify", "--backup"]], ids=" ".join)
 def test_what_cannot_be_reached_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], url: str, variables: dict[str, str], says: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, variables: dict[str, str], says: str
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    refused_in_one_line(touchstone(*command, url, data=tmp_path / "data"), says)
+    for command in ("restore", "index"):
+        refused_in_one_line(touchstone(command, url, data=tmp_path / "data"), says)
+
+
+def test_a_prefix_where_nothing_lies_is_named(tmp_path: Path) -> None:
+    for command, says in (("restore", "there is no backup in"), ("index", "is not a folder")):
+        refused = touchstone(command, "s3://plant/none", data=tmp_path / "data")
+        refused_in_one_line(refused, says)
+        assert "s3://plant/none" in refused.stderr
 
 
 def refused_in_one_line(done: Result, says: str) -> None:
@@ -126,13 +168,19 @@ def refused_in_one_line(done: Result, says: str) -> None:
 def test_credentials_that_the_server_refuses_are_one_line(tmp_path: Path, bucket: S3Server) -> None:
     bucket.check_credentials(True)
     try:
-        refused = touchstone("restore", "s3://plant/backups", data=tmp_path / "data")
+        refused = [
+            touchstone(command, "s3://plant/backups", data=tmp_path / "data") for command in ("restore", "index")
+        ]
     finally:
         bucket.check_credentials(False)
-    refused_in_one_line(refused, "s3://plant/backups: The AWS Access Key Id you provided does not exist in our records")
+    for done in refused:
+        refused_in_one_line(
+            done, "s3://plant/backups: The AWS Access Key Id you provided does not exist in our records"
+        )
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    refused = touchstone("restore", "s3://plant/backups", data=tmp_path / "data")
-    refused_in_one_line(refused, "s3:// needs s3fs: pip install 'touchstone[s3]'")
+    for command in ("restore", "index"):
+        refused = touchstone(command, "s3://plant/backups", data=tmp_path / "data")
+        refused_in_one_line(refused, "s3:// needs s3fs: pip install 'touchstone[s3]'")
