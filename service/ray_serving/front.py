@@ -18,6 +18,8 @@ from ray import serve
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.cluster import connected
 from indexer.domain.errors import ClusterError, ReferencesMoved
 from indexer.domain.snapshot import Shard
@@ -48,8 +50,9 @@ F = TypeVar("F", EncoderFacts, MemoryFacts)
 def ray_backend(settings: Settings, address: str) -> Iterator[Backend]:
     """The backend of a service on a cluster; deploys what is not deployed. The deployments stay, for other fronts.
 
-    address: see `connected`. ClusterError, one line.
+    address: see `connected`. ClusterError, one line; what opening the catalogue raises, which replicas could not say.
     """
+    Catalogue.open(DataFolder.created(settings.data, settings.database_url).database).close()
     chosen = encoder_of_memory(settings)
     with connected(address):
         logging.getLogger("ray.serve").setLevel(logging.WARNING)

@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 
 from tests.helpers.http_service import files
 from tests.helpers.part_images import part, varied
+from tests.helpers.postgres_server import PostgresServer
 from tests.helpers.ray_cluster import ray_cluster
 from tests.helpers.server_process import ServerProcess
 
@@ -34,9 +35,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(cluster: Cluster, data: Path) -> Iterator[ServerProcess]:
+def shared(postgres: PostgresServer) -> dict[str, str]:
+    """What all processes on the data folder are told."""
+    return {**ENCODER, "DATABASE_URL": postgres.new_database(migrated=True)}
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Cluster, data: Path, shared: dict[str, str]) -> Iterator[ServerProcess]:
     """A front on the cluster, with its data folder, which is new."""
-    with ServerProcess(data, "--ray", cluster.address, **ENCODER).wait_until_live() as server:
+    with ServerProcess(data, "--ray", cluster.address, **shared).wait_until_live() as server:
         server.teach("disc", *(varied(seed) for seed in range(20)))
         server.teach("plate", *(part(seed, kind=1) for seed in range(20)))
         for category in ("disc", "plate"):
@@ -66,19 +73,17 @@ def answers(server: ServerProcess) -> list[dict[str, Any]]:
 
 
 def test_answers_equal_those_of_a_single_process_also_from_shards(
-    server: ServerProcess, cluster: Cluster, data: Path
+    server: ServerProcess, cluster: Cluster, data: Path, shared: dict[str, str]
 ) -> None:
     seen = answers(server)
     assert {result["verdict"] for result in seen} >= {"anomalous"}
     assert any(result["regions"] for result in seen)
-    with ServerProcess(data, **ENCODER).wait_until_live() as alone:
+    with ServerProcess(data, **shared).wait_until_live() as alone:
         alone.wait_until_calibrated("plate")
         assert answers(alone) == seen
         assert alone.client.get("/version").json()["engine"] == server.client.get("/version").json()["engine"]
     # Of 20 × 12,544 bytes: four shards a category, with the undivided ones more than a replica holds.
-    with ServerProcess(
-        data, "--ray", cluster.address, RAY_SHARD_BYTES="100000", **ENCODER
-    ).wait_until_live() as sharded:
+    with ServerProcess(data, "--ray", cluster.address, RAY_SHARD_BYTES="100000", **shared).wait_until_live() as sharded:
         sharded.wait_until_calibrated("plate")
         assert answers(sharded) == seen
 
