@@ -53,9 +53,9 @@ def references(client: httpx.Client) -> dict[int, str]:
     cursor: dict[str, str] = {}
     while True:
         page = client.get("/references", params={"limit": "1000", **cursor}).json()
-        for each in page["references"]:
-            assert each["id"] not in found, "a reference is listed twice"
-            found[each["id"]] = each["filename"]
+        for reference in page["references"]:
+            assert reference["id"] not in found, "a reference is listed twice"
+            found[reference["id"]] = reference["filename"]
         if page["next_cursor"] is None:
             return found
         cursor = {"cursor": page["next_cursor"]}
@@ -94,7 +94,7 @@ class Load:
             try:
                 answer = self.client.post("/references", data={"category": "disc"}, files=files(seed, seed + 1))
                 if self._answered(answer):
-                    self.added |= {each["reference_id"]: each["filename"] for each in answer.json()["results"]}
+                    self.added |= {result["reference_id"]: result["filename"] for result in answer.json()["results"]}
                 if rng.random() < 0.3 and self.added:
                     victim = rng.choice(sorted(self.added))
                     self.maybe_removed.add(victim)

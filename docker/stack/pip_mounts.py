@@ -24,7 +24,7 @@ def main(written: Path) -> None:
         mounts.append(f"{options['cert'][0]}:{CERTIFICATES}:ro")
         options["cert"] = [CERTIFICATES]
     paths = {word.removeprefix("file://") for words in options.values() for word in words}
-    for path in sorted(Path(each) for each in paths if each.startswith("/") and Path(each).exists()):
+    for path in sorted(Path(path) for path in paths if path.startswith("/") and Path(path).exists()):
         shown = path.parent if path.name == "simple" else path  # an index's pages link to files beside it
         mounts.append(f"{shown}:{shown}:ro")
     lines = [f"{name} = " + "\n    ".join(words) for name, words in options.items()]

@@ -124,7 +124,7 @@ def eventually_evaluated(client: Client) -> int:
     """The id of the first evaluation of `disc` that is finished."""
 
     def finished() -> list[int]:
-        return [each.id for each in client.evaluations("disc") if each.finished_at is not None]
+        return [evaluation.id for evaluation in client.evaluations("disc") if evaluation.finished_at is not None]
 
     eventually(lambda: bool(finished()), "the test set was not evaluated", 60)
     return finished()[0]

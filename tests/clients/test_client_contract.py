@@ -106,9 +106,9 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     client.update_category("disc", defect_classes=["scratch"])
     named = client.set_label(detection.id, "defect", defect_class="scratch", comment="long")
     assert (named.label, named.defect_class, named.comment) == ("defect", "scratch", "long")
-    assert [each.id for each in client.inspections(InspectionFilter(station=name, defect_class="scratch"))] == [
-        named.id
-    ]
+    assert [
+        inspection.id for inspection in client.inspections(InspectionFilter(station=name, defect_class="scratch"))
+    ] == [named.id]
     [bar] = client.pareto(InspectionFilter(station=name)).bars
     assert (bar.defect_class, bar.count, bar.cumulative_share) == ("scratch", 1, 1.0)
     archive = tmp_path / f"{name}.zip"
@@ -161,14 +161,18 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     white = encode_png(np.full((32, 32, 3), 255, np.uint8))
     assert client.set_labelled_mask(name, kept.id, white).mask
     assert client.labelled_image(name, kept.id) == part(first + 50, scratched=True)
-    assert [each.id for each in client.labelled_images(name)] == [kept.id]
-    eventually(lambda: any(each.finished_at for each in client.evaluations(name)), "the test set was not evaluated", 60)
+    assert [image.id for image in client.labelled_images(name)] == [kept.id]
+    eventually(
+        lambda: any(evaluation.finished_at for evaluation in client.evaluations(name)),
+        "the test set was not evaluated",
+        60,
+    )
     [evaluation, *_] = client.evaluations(name)
     client.download_test_set(name, archive)
     with zipfile.ZipFile(archive) as opened:
         assert f"{name}/test/defect/{kept.id}.png" in opened.namelist()
     detail = client.evaluation(name, evaluation.id)
-    assert (detail.evaluation.images, [each.image.id for each in detail.results]) == (1, [kept.id])
+    assert (detail.evaluation.images, [result.image.id for result in detail.results]) == (1, [kept.id])
     with pytest.raises(Conflict):
         client.start_tuning(name)
     assert client.tuning(name).tuning is None
@@ -198,7 +202,7 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     decided_part = StationPart(part_id="p", captured_at=now, decision="accept", verdict=None, inspection_id=None)
     station = client.report_station(name, StationReport(now, 1, decided_part, (gate,)))
     assert (station.started_at, station.last_part, station.components) == (now, decided_part, (gate,))
-    assert name in [each.name for each in client.stations()]
+    assert name in [station.name for station in client.stations()]
     assert client.station_frame(name) is None
     assert client.send_station_frame(name, JPEG, age_s=3).watched
     newest = client.station_frame(name)
@@ -218,11 +222,11 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     client.remove_category(name)
     with pytest.raises(NotFound, match=name):
         client.category(name)
-    assert {each.name: each.references for each in client.removed_categories()}[name] == 3
+    assert {category.name: category.references for category in client.removed_categories()}[name] == 3
     again = client.restore_category(name, page_size=2)
     assert (again.restored, again.lost, again.category.references) == (3, (), 3)
     assert again.category.settings.k == 7
-    assert [each.id for each in client.references(name, from_feedback=True)] == []
+    assert [reference.id for reference in client.references(name, from_feedback=True)] == []
     client.remove_category(name)
     with pytest.raises(ImageRejected) as rejected:
         client.inspect(b"not an image")

@@ -176,29 +176,29 @@ part_node = "ns=2;s=Part"
     # The camera: per part one decision at every gate, and one record.
     parts = [f"p{index:03d}" for index in range(triggered)]
     decisions = listener.messages("kill/press/decision")
-    assert [each["part_id"] for each in decisions] == parts
-    assert [each["reason"] for each in decisions] == ["verdict"] * 3 + ["fail-safe"] * 4 + ["verdict"] * 3
-    assert {each["decision"] for each in decisions if each["reason"] == "fail-safe"} == {"reject"}
+    assert [decision["part_id"] for decision in decisions] == parts
+    assert [decision["reason"] for decision in decisions] == ["verdict"] * 3 + ["fail-safe"] * 4 + ["verdict"] * 3
+    assert {decision["decision"] for decision in decisions if decision["reason"] == "fail-safe"} == {"reject"}
     messages = listener.messages("kill/press/record")
-    assert [each["part_id"] for each in messages] == parts
-    assert [each["decision"] for each in messages] == [each["decision"] for each in decisions]
-    assert {each["outcome"] for each in messages} == {"inspected"}
+    assert [message["part_id"] for message in messages] == parts
+    assert [message["decision"] for message in messages] == [decision["decision"] for decision in decisions]
+    assert {message["outcome"] for message in messages} == {"inspected"}
     assert sorted(each.part_id or "" for each in inspected["press"]) == parts
     writes = plant.printed("modbus_server")
     indices = [int(words[2]) for words in writes if words[:2] == ["register", "3"]]
-    assert indices == [each["sequence"] for each in decisions]
+    assert indices == [decision["sequence"] for decision in decisions]
     before = {words[2]: writes[index - 1] for index, words in enumerate(writes) if words[:2] == ["register", "3"]}
-    for each in decisions:
-        assert before[str(each["sequence"])] in (
-            ["coil", "2", str(int(each["decision"] == "reject"))],
-            ["register", "4", before[str(each["sequence"])][2]],
+    for decision in decisions:
+        assert before[str(decision["sequence"])] in (
+            ["coil", "2", str(int(decision["decision"] == "reject"))],
+            ["register", "4", before[str(decision["sequence"])][2]],
         )
     assert [words for words in writes if words[0] == "coil"][-1] == ["coil", "2", "1"], (
         "the gate is left in the safe state"
     )
     assert len([words for words in writes if words[:2] == ["register", "4"]]) > 3, "heartbeats"
     keys = [words[1] for words in plant.printed("opcua_server") if words[0] == "Part" and len(words) == 2]
-    assert keys == [each["key"] for each in decisions]
+    assert keys == [decision["key"] for decision in decisions]
     counted = collections.Counter(keys)
     assert set(counted.values()) == {1}
 

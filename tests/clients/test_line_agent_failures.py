@@ -76,8 +76,8 @@ def test_a_failure_of_every_part_is_an_outage_and_no_part_is_lost(service: str, 
             assert records(tmp_path) == []
             front.status = lambda *_: None
             wait_until(lambda: len(records(tmp_path)) == 4, "every record", 30)
-    assert {each["outcome"] for each in records(tmp_path)} == {"inspected"}
-    assert {each["reason"] for each in records(tmp_path)} == {"fail-safe"}
+    assert {record["outcome"] for record in records(tmp_path)} == {"inspected"}
+    assert {record["reason"] for record in records(tmp_path)} == {"fail-safe"}
 
 
 def test_a_part_need_not_wait_for_its_recording_before_its_deadline(service: str, tmp_path: Path) -> None:
@@ -144,15 +144,15 @@ def test_a_full_disk_delays_no_gate_and_records_are_written_when_there_is_space(
                 while True:
                     file.write(bytes(4096))
             responses = [httpx.post(url, timeout=30).json() for _ in range(60)]
-            assert {each["reason"] for each in responses} == {"fail-safe"}
-            assert max(each["after_ms"] for each in responses) < 1500
-            indices = [first["sequence"], *(each["sequence"] for each in responses)]
+            assert {response["reason"] for response in responses} == {"fail-safe"}
+            assert max(response["after_ms"] for response in responses) < 1500
+            indices = [first["sequence"], *(response["sequence"] for response in responses)]
             assert indices == sorted(set(indices)), "unique sequence numbers"
             wait_until(lambda: "store" in agent.errors()["full"], "the error")
             filler.unlink()
             wait_until(lambda: len(records(tmp_path)) == 61, "every record", 60)
             wait_until(lambda: "store" not in agent.errors()["full"], "no error any more")
-        assert [int(each["sequence"]) for each in records(tmp_path)] == indices
+        assert [int(record["sequence"]) for record in records(tmp_path)] == indices
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
 

@@ -44,7 +44,7 @@ class Plant:
         return {
             "modbus": [words[2] for words in modbus if words[:2] == ["register", "9"]],
             "opcua": [words[1] for words in opcua if words[0] == "Part" and len(words) == 2],
-            "mqtt": [str(each["part_id"]) for each in self.listener.messages("gate/decision")],
+            "mqtt": [str(message["part_id"]) for message in self.listener.messages("gate/decision")],
         }
 
 
@@ -141,15 +141,17 @@ def test_a_lost_connection_costs_no_gate_a_decision(service: str, plant: Plant, 
                 line.wait_for(index + 1)
             records = line.records()
             assert line.agent.metric("decisions_not_sent_total") == 0
-            ours = [each["key"] for each in records]
+            ours = [record["key"] for record in records]
             wait_until(
-                lambda: set(ours) <= {each["key"] for each in plant.listener.messages("gate/record")}, "by MQTT", 30
+                lambda: set(ours) <= {message["key"] for message in plant.listener.messages("gate/record")},
+                "by MQTT",
+                30,
             )
-    assert [(each["reason"], each["not_sent"]) for each in records] == [("verdict", "")] * 4
+    assert [(record["reason"], record["not_sent"]) for record in records] == [("verdict", "")] * 4
     expected = {"modbus": "sequence", "opcua": "key", "mqtt": "part_id"}
     for name, received in plant.received().items():
         new = [key for key, _ in itertools.groupby(received[len(before[name]) :])]  # a decision may be received twice
-        assert new == [each[expected[name]] for each in records], name
+        assert new == [record[expected[name]] for record in records], name
 
 
 def test_a_decision_that_cannot_be_sent_is_in_the_records_on_the_page_and_in_the_metrics(
@@ -196,10 +198,10 @@ def test_an_unavailable_gate_delays_no_other_gate_and_no_part(service: str, plan
                     line.drop(f"p{index}")
                 wait_until(lambda: len(plant.received()["mqtt"]) == len(before["mqtt"]) + 6, "the available gate", 20)
                 records = line.wait_for(6)
-    assert {each["reason"] for each in records} == {"verdict"}
-    assert max(float(each["after_ms"]) for each in records) < 2000
-    assert all("modbus" in each["not_sent"] and "opcua" in each["not_sent"] for each in records)
-    assert not any("mqtt" in each["not_sent"] for each in records)
+    assert {record["reason"] for record in records} == {"verdict"}
+    assert max(float(record["after_ms"]) for record in records) < 2000
+    assert all("modbus" in record["not_sent"] and "opcua" in record["not_sent"] for record in records)
+    assert not any("mqtt" in record["not_sent"] for record in records)
     assert plant.received()["mqtt"][len(before["mqtt"]) :] == [f"p{index}" for index in range(6)]
 
 

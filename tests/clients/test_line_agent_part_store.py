@@ -120,8 +120,8 @@ def test_a_csv_line_is_written_once_and_completely_after_a_power_failure(tmp_pat
         return Record(Part(number, f"key{number}", "a", part_id, "x.png", 0.0), ACCEPT, NORMAL)
 
     async def deliver(*records: Record) -> None:
-        for each in records:
-            await CsvRecords(CsvSink(kind="csv", path=path)).deliver(each, None)
+        for record in records:
+            await CsvRecords(CsvSink(kind="csv", path=path)).deliver(record, None)
 
     first, second = record(1, "=cmd"), record(2, "two\nlines")
     asyncio.run(deliver(first, first, second))

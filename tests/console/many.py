@@ -53,7 +53,7 @@ def made(amount: int) -> Iterator[Inspection]:
             threshold=0.09,
             p_value=0.01 if bad else chance.random(),
             regions=(region,) if bad else (),
-            references=tuple({"reference_id": each, "category": "product-1", "similarity": 0.9} for each in range(5)),
+            references=tuple({"reference_id": index, "category": "product-1", "similarity": 0.9} for index in range(5)),
             timings={"queue_ms": 1.0, "encode_ms": 20.0, "search_ms": 5.0, "total_ms": 27.0},
         )
 

@@ -141,7 +141,7 @@ def categories(page: Page, server: ServerProcess, folder: Path) -> None:
 
 def onboarding(page: Page, server: ServerProcess, folder: Path) -> None:
     """The wizard, after images of boards of the other hand, one of the hand that is known, and one that is none."""
-    if "board, left" in {each["name"] for each in server.client.get("/categories").json()["categories"]}:
+    if "board, left" in {category["name"] for category in server.client.get("/categories").json()["categories"]}:
         server.client.delete("/categories/board, left").raise_for_status()
     made = [render_good("board", test_seed(1, index)).image[:, ::-1].copy() for index in range(20)]
     paths = []

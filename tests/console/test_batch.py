@@ -130,5 +130,7 @@ def test_dropped_files_are_stopped_and_go_on_and_no_image_is_inspected_twice(pag
     page.get_by_role("button", name="Go on").click()
     finished(page, 12)
     query = {"text": "dropped-", "limit": 100}
-    found = sorted(each["filename"] for each in server.client.get("/inspections", params=query).json()["inspections"])
+    found = sorted(
+        inspection["filename"] for inspection in server.client.get("/inspections", params=query).json()["inspections"]
+    )
     assert found == [name for name, _ in files]

@@ -102,7 +102,7 @@ def test_a_new_product_gets_the_chosen_resolution_after_its_cost_is_confirmed(
     page.get_by_label("Smallest defect that matters").fill("20")
     page.get_by_label("Choose an image").set_input_files(paths)
     expect(page.get_by_text(re.compile(r"Inspected at .* cells: about"))).to_be_visible()
-    assert [each["name"] for each in server.client.get("/categories").json()["categories"]] == ["disc", "plate"]
+    assert [category["name"] for category in server.client.get("/categories").json()["categories"]] == ["disc", "plate"]
     page.get_by_role("button", name="Add the images").click()
     expect(page.get_by_role("status").filter(has_text="3 of 3 done: 3 added")).to_be_visible()
     rows, columns = server.client.get("/categories/sheet").json()["geometry"]["grid"]

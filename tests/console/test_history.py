@@ -25,7 +25,7 @@ def parts(server: ServerProcess) -> None:
     """More parts of one station than a page shows; every tenth is scratched."""
     images = [(f"{3000 + at}.png", part(3000 + at, scratched=at % 10 == 0), "image/png") for at in range(PARTS)]
     form = {"category": "disc", "station": "archive"}
-    server.client.post("/detect", data=form, files=[("images", each) for each in images]).raise_for_status()
+    server.client.post("/detect", data=form, files=[("images", image) for image in images]).raise_for_status()
 
 
 @pytest.fixture(scope="module")

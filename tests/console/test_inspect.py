@@ -53,7 +53,9 @@ def test_another_reference_can_be_compared_with(page: Page, server: ServerProces
     inspected(page, scratched)
     [latest] = server.client.get("/inspections", params={"limit": 1}).json()["inspections"]
     nearest = latest["regions"][0]["nearest_patch"]["reference_id"]
-    other = next(each["reference_id"] for each in latest["references"] if each["reference_id"] != nearest)
+    other = next(
+        reference["reference_id"] for reference in latest["references"] if reference["reference_id"] != nearest
+    )
     page.get_by_role("button", name=f"Reference {other} similarity").click()
     expect(page.get_by_role("img", name=f"Reference {other}, same position")).to_be_visible()
     page.get_by_role("button", name="Region 1").click()

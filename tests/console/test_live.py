@@ -27,7 +27,8 @@ def test_parts_appear_as_they_are_inspected_and_rejects_come_forward(page: Page,
     expect(rows).to_have_count(12)
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
     shares = [
-        each["verdict"] == "normal" for each in server.client.get("/inspections?station=early").json()["inspections"]
+        inspection["verdict"] == "normal"
+        for inspection in server.client.get("/inspections?station=early").json()["inspections"]
     ]
     share = f"{round(1000 * sum(shares) / len(shares)) / 10:g}%"
     expect(page.get_by_role("region", name="Yield")).to_contain_text(share)

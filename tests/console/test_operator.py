@@ -82,8 +82,8 @@ def test_an_operator_sees_the_last_part_judges_it_scans_another_and_outlives_a_r
     expect(camera.get_by_role("img", name="Camera of press-1")).to_have_js_property("naturalWidth", 640)
     figures = page.locator(".figure strong")
     good = sum(
-        each["verdict"] == "normal"
-        for each in server.client.get("/inspections", params={"station": "press-1"}).json()["inspections"]
+        inspection["verdict"] == "normal"
+        for inspection in server.client.get("/inspections", params={"station": "press-1"}).json()["inspections"]
     )
     expect(figures).to_have_text(["3", str(good), str(3 - good), f"{round(1000 * good / 3) / 10:g}%"])
 

@@ -39,7 +39,7 @@ def test_a_key_is_made_shown_once_and_revoked(page: Page, server: ServerProcess)
     row.get_by_role("button", name="Revoke the key of press-9").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
     expect(row).to_contain_text("revoked")
-    [stored] = [each for each in server.client.get("/keys").json()["keys"] if each["name"] == "press-9"]
+    [stored] = [key for key in server.client.get("/keys").json()["keys"] if key["name"] == "press-9"]
     assert stored["revoked_at"] is not None
 
 
@@ -56,7 +56,7 @@ def test_the_audit_trail_tells_what_was_different(page: Page) -> None:
 def test_storage_tells_what_is_kept_of_each_category(page: Page, server: ServerProcess) -> None:
     page.goto("/#/system")
     storage = page.get_by_role("region", name="Storage")
-    found = {each["name"]: each for each in server.client.get("/storage").json()["categories"]}
+    found = {category["name"]: category for category in server.client.get("/storage").json()["categories"]}
     expect(storage.get_by_role("row", name="disc")).to_contain_text(str(found["disc"]["others"]["inspections"]))
     expect(storage).to_contain_text("365 days")
 

@@ -62,7 +62,7 @@ def test_no_secret_is_in_an_environment_variable_and_all_are_made_by_prepare(tmp
         subprocess.run(["sh", copy / "prepare.sh"], check=True)
         made.append({file.name: file.read_text() for file in (tmp_path / "secrets").iterdir() if file.is_file()})
     assert made[0] == made[1]
-    assert set(made[0]) == {Path(each["file"]).name for each in COMPOSE["secrets"].values()}
+    assert set(made[0]) == {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
     assert len(made[0]["database_password"]) == 40
     assert made[0]["database_password"] in made[0]["touchstone_database_url"]
     assert ((tmp_path / "secrets").stat().st_mode & 0o777) == 0o700

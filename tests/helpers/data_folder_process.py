@@ -51,7 +51,7 @@ class StoreParts:
     def append(self, category: str, images: list[bytes]) -> Appended:
         """Make references of some bytes, durably, as the library does."""
         with self.lock.shared():
-            references = [NewReference(self.originals.write(each, ".png"), ".png", "p.png", 4, 3) for each in images]
+            references = [NewReference(self.originals.write(image, ".png"), ".png", "p.png", 4, 3) for image in images]
             return self.catalogue.references.append(
                 category, write_segment(self.segments, images), references, self.memory.id, GEOMETRY
             )
@@ -123,7 +123,7 @@ def fill_disk(root: Path) -> None:
             break
     assert refused == 1
     assert folder.catalogue.categories.get("bolt").settings.k == stored
-    assert [each.id for each in folder.catalogue.references.page(limit=10_000).items] == acknowledged
+    assert [reference.id for reference in folder.catalogue.references.page(limit=10_000).items] == acknowledged
     (root / "ballast").unlink()
     reserve.unlink()
     folder.sweep()

@@ -25,6 +25,8 @@ def assert_same(one: LeaveOneOut, other: LeaveOneOut) -> None:
     """Fails unless both are of the same searches, up to rounding."""
     assert one.ids.tolist() == other.ids.tolist()
     assert one.groups.tolist() == other.groups.tolist()
-    assert [set(each.tolist()) for each in one.candidates] == [set(each.tolist()) for each in other.candidates]
+    assert [set(candidate.tolist()) for candidate in one.candidates] == [
+        set(candidate.tolist()) for candidate in other.candidates
+    ]
     np.testing.assert_allclose(one.best, other.best, atol=1e-5)
     np.testing.assert_allclose(one.nearest, other.nearest, atol=1e-6)

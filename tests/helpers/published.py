@@ -138,7 +138,7 @@ def record() -> None:
             model = kind(img_size=crop, **options).eval()
             native = kind(img_size=NATIVE, **options).state_dict()
             shapes = {key: list(value.shape) for key, value in native.items() if value.is_floating_point()}
-            weights = {key: drawn(key, each) for key, each in shapes.items()}
+            weights = {key: drawn(key, shape) for key, shape in shapes.items()}
             if "pos_embed" in weights:
                 weights["pos_embed"] = _resampled(weights["pos_embed"], crop // PATCH, registers="reg4" in name)
             model.load_state_dict(weights, strict=False)

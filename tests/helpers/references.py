@@ -19,4 +19,4 @@ def add(library: ReferenceStore, category: str, *seeds: int) -> list[int]:
         digest = hashlib.sha256(data).hexdigest()
         originals.append(SourceImage(f"{seed}.png", data, digest, ".png", 4, 3))
         encoded[digest] = library.memory.codec.encode(random_features(SPACE, 1, seed))
-    return [each.reference_id for each in library.add(category, originals, encoded).outcomes]
+    return [outcome.reference_id for outcome in library.add(category, originals, encoded).outcomes]

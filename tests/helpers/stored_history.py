@@ -111,7 +111,7 @@ class History(NamedTuple):
         return Pruner(self.place, self.catalogue, RetentionPolicy(**bounds), 0)
 
     def prune(self, **bounds: RetentionLimits) -> None:
-        for _ in self.pruner(**bounds).prune_beyond_limits(each.group for each in self.catalogue.retention.usage()):
+        for _ in self.pruner(**bounds).prune_beyond_limits(usage.group for usage in self.catalogue.retention.usage()):
             pass
 
     def numbers(self) -> list[int]:
@@ -137,6 +137,6 @@ class History(NamedTuple):
         """Every such file that the catalogue names."""
         engine = connect(self.url)
         with Transactions(engine).reading() as connection:
-            found = {each.path for each in named_files(connection)}
+            found = {file.path for file in named_files(connection)}
         engine.dispose()
         return {path for path in found if not path.startswith("segments/")}

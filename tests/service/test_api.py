@@ -37,8 +37,8 @@ def test_good_parts_pass_and_scratched_ones_are_rejected_with_region_and_evidenc
         left, top, width, height = evidence["box"]
         assert 0 <= left < left + width <= 1
         assert 0 <= top < top + height <= 1
-        assert [each["similarity"] for each in result["references"]] == sorted(
-            (each["similarity"] for each in result["references"]), reverse=True
+        assert [reference["similarity"] for reference in result["references"]] == sorted(
+            (reference["similarity"] for reference in result["references"]), reverse=True
         )
 
 
@@ -74,7 +74,7 @@ def test_maps_and_overlays_come_when_asked_for(taught: TestClient) -> None:
 def test_a_given_category_is_the_only_one_compared_with(taught: TestClient) -> None:
     answer = taught.post("/detect", data={"category": "plate"}, files=files(part(1))).json()["results"][0]
     assert answer["category"] == "plate"
-    assert {each["category"] for each in answer["references"]} == {"plate"}
+    assert {reference["category"] for reference in answer["references"]} == {"plate"}
     pooled = taught.post("/detect", files=files(part(1))).json()["results"][0]
     assert pooled["category"] == "disc"
     assert answer["score"] > pooled["score"]
@@ -119,7 +119,7 @@ def test_references_can_be_listed_paged_seen_and_taken_back(client: TestClient) 
     ids = onboard(client, "disc", *images)
     first = client.get("/references", params={"category": "disc", "limit": 3}).json()
     rest = client.get("/references", params={"limit": 3, "cursor": first["next_cursor"]}).json()
-    assert [each["id"] for each in first["references"] + rest["references"]] == ids
+    assert [reference["id"] for reference in first["references"] + rest["references"]] == ids
     assert rest["next_cursor"] is None
     image = client.get(f"/references/{ids[2]}/image")
     assert (image.content, image.headers["content-type"]) == (images[2], "image/png")
@@ -276,7 +276,9 @@ def test_history_can_be_searched_paged_and_exported(taught: TestClient) -> None:
     made = [taught.post("/detect", data=body, files=files(part(seed))).json()["results"][0] for seed in range(3)]
     page = taught.get("/inspections", params={"station": "press-4", "limit": 2}).json()
     rest = taught.get("/inspections", params={"station": "press-4", "cursor": page["next_cursor"]}).json()
-    assert [each["id"] for each in page["inspections"] + rest["inspections"]] == [each["id"] for each in made][::-1]
+    assert [inspection["id"] for inspection in page["inspections"] + rest["inspections"]] == [
+        each["id"] for each in made
+    ][::-1]
     assert taught.get("/inspections", params={"station": "nowhere"}).json()["inspections"] == []
     assert taught.get("/inspections", params={"station": "press-4", "until": made[0]["at"]}).json()["inspections"] == []
     rows = list(csv.DictReader(io.StringIO(taught.get("/inspections?format=csv&station=press-4").text)))
@@ -315,7 +317,7 @@ def test_undoing_a_promotion_leaves_a_reference_that_was_there_before(client: Te
     path = f"/inspections/{found['id']}/feedback"
     assert client.post(path, json={"label": "good"}).json()["promoted_reference_id"] is None
     client.post(path, json={"label": "none"})
-    assert [each["id"] for each in client.get("/references").json()["references"]] == ids
+    assert [reference["id"] for reference in client.get("/references").json()["references"]] == ids
 
 
 def test_version_says_plainly_what_the_encoder_is(taught: TestClient) -> None:

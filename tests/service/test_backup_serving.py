@@ -212,7 +212,7 @@ def test_commands_that_can_do_nothing_say_why_in_one_line(tmp_path: Path) -> Non
     for command, words in cases.items():
         told = run.invoke(app, list(command))
         assert told.exit_code == 2, told.output
-        [line] = [each for each in told.stderr.splitlines() if each.startswith("touchstone: ")]
+        [line] = [line for line in told.stderr.splitlines() if line.startswith("touchstone: ")]
         assert words in line
 
 

@@ -69,7 +69,7 @@ def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path
         while (result := detect(server, 60))["recorded"] is not True:
             assert time.monotonic() < end, "the database is back"
             time.sleep(0.2)
-        found = {each["id"] for each in server.client.get("/inspections?limit=1000").json()["inspections"]}
+        found = {inspection["id"] for inspection in server.client.get("/inspections?limit=1000").json()["inspections"]}
         assert result["id"] in found
         unrecorded = [result["id"] for result in (*first, *later) if result["recorded"] is False]
         assert found.isdisjoint(unrecorded)

@@ -107,7 +107,7 @@ def test_a_band_at_the_edge_changes_score_and_verdict(both: TestClient) -> None:
 def test_without_a_category_each_image_is_recognised_and_inspected_as_its_category_is(both: TestClient) -> None:
     photos = [plate(301), square(50), banded(plate(302))]
     results = both.post("/detect", files=files(*photos)).json()["results"]
-    assert [each["category"] for each in results] == ["plate", "disc", "plate"]
+    assert [result["category"] for result in results] == ["plate", "disc", "plate"]
     for photo, result in zip(photos, results, strict=True):
         named = detect(both, photo, category=result["category"])
         assert (result["score"], result["verdict"]) == (named["score"], named["verdict"])
@@ -155,7 +155,7 @@ def test_an_unrecognisable_image_does_not_prevent_verdicts_of_the_others(
 
     monkeypatch.setattr("service.usecases.detect.recognise", recognise_two)
     results = both.post("/detect", files=files(plate(900), plate(901), square(902))).json()["results"]
-    assert [each.get("category") for each in results] == ["plate", None, "disc"]
+    assert [result.get("category") for result in results] == ["plate", None, "disc"]
     assert results[1]["error"]["type"] == "/problems/internal"
 
 
@@ -164,7 +164,7 @@ def test_other_proportions_are_letterboxed_and_said_so_or_refused_but_never_squa
     out = io.BytesIO()
     tall.save(out, "PNG")
     found = detect(both, out.getvalue(), category="plate")
-    [notice] = [each for each in found["notices"] if each["kind"] == "other_proportions"]  # type: ignore[attr-defined]
+    [notice] = [notice for notice in found["notices"] if notice["kind"] == "other_proportions"]  # type: ignore[attr-defined]
     assert "300 × 360" in notice["detail"]
     assert found["inspected"]["fraction"] == pytest.approx(1.0, abs=0.01)  # type: ignore[index]
     assert both.patch("/categories/plate", json={"geometry": {"on_mismatch": "refuse"}}).status_code == 200
@@ -178,7 +178,7 @@ def test_other_proportions_are_letterboxed_and_said_so_or_refused_but_never_squa
         assert mixed["results"][0]["error"]["type"] == "/problems/other-proportions"
         assert mixed["results"][1]["category"] == "plate"
         added = both.post("/references", data={"category": "plate"}, files=files(out.getvalue(), plate(305))).json()
-        assert [(each["status"], each["reason"]) for each in added["results"]] == [
+        assert [(result["status"], result["reason"]) for result in added["results"]] == [
             ("rejected", "other-proportions"),
             ("added", None),
         ]
@@ -206,7 +206,7 @@ def test_a_chosen_crop_is_visible_in_roi_image_answer_and_overlay(tmp_path: Path
         photo = plate(400)
         answer = detect(client, photo, category="plate", overlay="true")
         assert answer["inspected"]["fraction"] == pytest.approx(inspected["fraction"], abs=0.01)  # type: ignore[index]
-        assert "border_not_inspected" in [each["kind"] for each in answer["notices"]]  # type: ignore[attr-defined]
+        assert "border_not_inspected" in [notice["kind"] for notice in answer["notices"]]  # type: ignore[attr-defined]
         overlay = cv2.imdecode(np.frombuffer(base64.b64decode(str(answer["overlay"])), np.uint8), cv2.IMREAD_GRAYSCALE)
         original = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_GRAYSCALE)
         assert overlay[:, :50].mean() == pytest.approx(0.6 * original[:, :50].mean(), rel=0.02)  # dimmed
@@ -256,7 +256,7 @@ def test_a_smallest_defect_said_with_the_first_references_decides_how_fine(tmp_p
         assert contradicting.status_code == 422
         impossible = {"category": "y", "smallest_defect": "0.01"}
         assert "can be found" in client.post("/references", data=impossible, files=files(plate(0))).json()["detail"]
-        assert [each["name"] for each in client.get("/categories").json()["categories"]] == ["plate"]
+        assert [category["name"] for category in client.get("/categories").json()["categories"]] == ["plate"]
 
 
 def test_the_old_geometry_serves_until_the_new_one_is_calibrated_and_then_at_once(both: TestClient) -> None:

@@ -74,7 +74,7 @@ def test_an_export_answers_as_the_original_does_records_nothing_and_stays_as_it_
         result = server.client.post("/detect", files=files(_PARTS[0])).json()["results"][0]
         assert result["recorded"] is False
         assert server.client.get("/inspections").json()["inspections"] == []
-        names = [each["name"] for each in server.client.get("/categories").json()["categories"]]
+        names = [category["name"] for category in server.client.get("/categories").json()["categories"]]
         assert names == ["disc", "ring"]
         version, ready = server.client.get("/version").json(), server.client.get("/readyz").json()
         assert (version["read_only"], version["recording_enabled"]) == (True, False)

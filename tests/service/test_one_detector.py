@@ -51,7 +51,7 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
     with TestClient(create_app(AppState.start(given)), base_url="http://localhost") as client:
         ids: list[int] = []
         for category in dataset.categories:
-            images = [each.path.read_bytes() for each in dataset.references if each.category == category]
+            images = [reference.path.read_bytes() for reference in dataset.references if reference.category == category]
             ids += onboard(client, onboarded or category, *images)
         if onboarded is not None:
             client.patch(f"/categories/{onboarded}", json={"layer_weights": [1] * len(encoder.space.layers)})
@@ -66,5 +66,5 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
             anomaly_map = np.load(io.BytesIO(base64.b64decode(result["map"]["data"])))
             assert np.array_equal(anomaly_map, detection.map)
             assert result["score"] == detection.measures.score
-            nearest = [ids[each.reference_id] for each in detection.references]
-            assert [each["reference_id"] for each in result["references"]] == nearest
+            nearest = [ids[reference.reference_id] for reference in detection.references]
+            assert [reference["reference_id"] for reference in result["references"]] == nearest

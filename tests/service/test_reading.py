@@ -79,8 +79,8 @@ def test_a_stain_scores_alike_in_eight_bits_and_in_every_container(client: TestC
     assert {kind for result in taught["results"] for kind in kinds(result)} == {"bit_depth_inferred"}
     expected = bits if shift == 0 else 16
     assert client.get("/categories/deep").json()["settings"]["bit_depth"] == expected
-    before = detect(client, *(stored(each, 8) for each in parts), category="eight")
-    after = detect(client, *(stored(each, bits, shift) for each in parts), category="deep")
+    before = detect(client, *(stored(part, 8) for part in parts), category="eight")
+    after = detect(client, *(stored(part, bits, shift) for part in parts), category="deep")
     assert [each["verdict"] for each in before] == [each["verdict"] for each in after] == ["normal", "anomalous"]
     for one, other in zip(before, after, strict=True):
         assert other["score"] == pytest.approx(one["score"], rel=0.1)
@@ -167,7 +167,7 @@ def test_what_was_read_at_a_depth_is_read_so_again(client: TestClient, tmp_path:
     client.delete(f"/references/{first}")
     assert client.post(f"/references/{first}/restore").json()["encoding"]["bit_depth"] == 12
     tried = client.post("/categories/plate/preview", json={"k": 3}).json()
-    found = {each["inspection_id"]: each["before"]["score"] for each in tried["inspections"]}
+    found = {inspection["inspection_id"]: inspection["before"]["score"] for inspection in tried["inspections"]}
     assert found[before["id"]] == pytest.approx(before["score"], rel=0.05)  # its own reference left out
 
 
@@ -193,7 +193,10 @@ def test_the_bulk_job_infers_the_bit_depth_as_the_service_does(tmp_path: Path) -
     said = touchstone("index", parts, "--bit-depth", "11", data=data, RESIZE="112")
     assert (said.exit_code, len(said.stderr.splitlines())) == (2, 1)
     with service(data) as client:
-        found = {each["name"]: each["settings"]["bit_depth"] for each in client.get("/categories").json()["categories"]}
+        found = {
+            category["name"]: category["settings"]["bit_depth"]
+            for category in client.get("/categories").json()["categories"]
+        }
         assert found == {"twelve": 12, "sixteen": 16}
         [result] = detect(client, stored(light(0), 12), category="twelve")
         assert result["score"] == pytest.approx(0, abs=1e-3)

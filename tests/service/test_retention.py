@@ -76,7 +76,7 @@ def test_old_images_are_pruned_while_defects_and_thumbnails_remain_and_feedback_
     limits = {"KEEP_IMAGES": "4", "KEEP_INSPECTIONS": "9", "DATABASE_URL": database, **OFTEN}
     with taught(ServerProcess(data, **limits)) as server:
         defects = [inspected(server, seed, scratched=True) for seed in range(500, 503)]
-        assert {each["verdict"] for each in defects} <= set(DEFECTS)
+        assert {defect["verdict"] for defect in defects} <= set(DEFECTS)
         said = inspected(server, 100)
         assert said["recorded"]
         assert said["verdict"] == "normal"

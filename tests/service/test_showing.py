@@ -182,7 +182,7 @@ def test_inspections_are_streamed_as_they_are_recorded_and_the_server_still_stop
 def test_the_scores_of_a_category_are_those_its_threshold_rests_on(taught: TestClient) -> None:
     answer = taught.get("/categories/disc/scores").json()
     found = answer["scores"]
-    ids = {each["id"] for each in taught.get("/references", params={"category": "disc"}).json()["references"]}
+    ids = {reference["id"] for reference in taught.get("/references", params={"category": "disc"}).json()["references"]}
     assert set(answer["references"]) <= ids
     assert len(set(answer["references"])) == len(found)
     calibration = taught.get("/categories/disc").json()["calibration"]

@@ -61,7 +61,7 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
         assert geometry["inspected"]["fraction"] == pytest.approx((112 / 128) ** 2)
         answer = client.post("/detect", files=files(part(2)))
         assert answer.status_code == 200
-        assert "border_not_inspected" in [each["kind"] for each in answer.json()["results"][0]["notices"]]
+        assert "border_not_inspected" in [notice["kind"] for notice in answer.json()["results"][0]["notices"]]
         onboard(client, "plate", part(3, kind=1))
         assert client.get("/categories/plate").json()["geometry"]["inspected"]["fraction"] == 1.0
     with pytest.raises(FeatureSpaceMismatch, match="looks at 128 × 128 → 112 × 112 pixels, not 448 × 448"):

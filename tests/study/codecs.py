@@ -107,7 +107,9 @@ def codecs(
             store = partial(apply_encoding, encoding=encoding)
             references.show(before, product, store, references.criteria)
             references.show(after, product, store, references.adapted(encoding))
-        references = _References(encoder, engine, [apply_encoding(each, coarse) for each in product.references], rate)
+        references = _References(
+            encoder, engine, [apply_encoding(reference, coarse) for reference in product.references], rate
+        )
         references.show(finer, product, lambda image: image, references.criteria)
         references.show(read_alike, product, partial(apply_encoding, encoding=coarse), references.criteria)
     yield f"### {title}\n"

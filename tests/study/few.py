@@ -49,9 +49,9 @@ class _Among:
         self._images, self._frame = images, memory.frame("one")
         rows = range(len(images))
         self._best = np.stack(
-            [reverse_similarities(memory, each, rows, SCORING.rho) for each in images]
+            [reverse_similarities(memory, image, rows, SCORING.rho) for image in images]
         )  # (offers, asks, …)
-        global_descriptors = torch.cat([each.global_descriptors for each in images]).float()
+        global_descriptors = torch.cat([image.global_descriptors for image in images]).float()
         self._similar = (global_descriptors @ global_descriptors.T).numpy()
 
     def __len__(self) -> int:

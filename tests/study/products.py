@@ -57,7 +57,7 @@ class Product:
 
 def together(name: str, products: Sequence[Product]) -> Product:
     """Several products onboarded as one category, in a mixed order; of odd views those that are odd to all of them."""
-    references = [each for product in products for each in product.references]
+    references = [reference for product in products for reference in product.references]
     odd = {
         kind: [each for product in products for each in product.odd[kind]]
         for kind in products[0].odd
@@ -83,12 +83,12 @@ def odd_views(images: Sequence[Image]) -> dict[str, list[Image]]:
     found = {
         "black": [np.zeros(shape, np.uint8), *dark],
         "white": [np.full(shape, 255, np.uint8), *(255 - each for each in dark)],
-        "lens covered": [cv2.GaussianBlur(each, (0, 0), side / 8) // 4 for each in images],
+        "lens covered": [cv2.GaussianBlur(image, (0, 0), side / 8) // 4 for image in images],
     }
     for share in (0.05, 0.1, 0.25):
-        found[f"shifted {share:.0%}"] = [moved(each, shift=share * side) for each in images]
+        found[f"shifted {share:.0%}"] = [moved(image, shift=share * side) for image in images]
     for degrees in (3, 10, 45, 180):
-        found[f"turned {degrees}°"] = [moved(each, degrees=degrees) for each in images]
+        found[f"turned {degrees}°"] = [moved(image, degrees=degrees) for image in images]
     return found
 
 
@@ -138,7 +138,7 @@ def _kept(folder: Path | None, name: str, make: Callable[[], Kinds]) -> Kinds:
 
 def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
     """Products laid out as MVTec-AD lays them out."""
-    names = sorted(each.name for each in folder.iterdir() if (each / "train/good").is_dir())
+    names = sorted(path.name for path in folder.iterdir() if (path / "train/good").is_dir())
 
     def read(*parts: str) -> list[Image]:
         files = sorted(file for file in folder.joinpath(*parts).rglob("*") if file.is_file())
@@ -162,7 +162,7 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
 
 def photographs(folder: Path) -> Iterator[Images]:
     """Some images of each product that is laid out as MVTec-AD lays it out."""
-    for path in sorted(each for each in folder.iterdir() if (each / "train/good").is_dir()):
+    for path in sorted(path for path in folder.iterdir() if (path / "train/good").is_dir()):
         kinds = sorted(each for each in (path / "test").iterdir() if each.name != "good")
         files = [
             sorted((path / "train/good").iterdir()),

@@ -40,7 +40,7 @@ def clock(folder: Path) -> str:
             assert added.json()["added"] == 1
             server.client.delete(f"/references/{added.json()['results'][0]['reference_id']}").raise_for_status()
             assert server.client.get("/readyz").status_code == 200
-            newest = [each["at"] for each in server.client.get("/inspections").json()["inspections"]]
+            newest = [inspection["at"] for inspection in server.client.get("/inspections").json()["inspections"]]
             seen.append(newest)
             moved = max(abs(datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds() for at in newest)
             if jump != "+0":

@@ -132,7 +132,7 @@ class _Storm:
                 if answer.status_code != 200:
                     self._wrong.append(answer.text)
                     return
-                self._held |= {each["reference_id"]: each["filename"] for each in answer.json()["results"]}
+                self._held |= {result["reference_id"]: result["filename"] for result in answer.json()["results"]}
                 self._counts["added"] += 2
                 if len(self._held) > 4 and self._rng.random() < 0.6:
                     victim = self._rng.choice(sorted(self._held))

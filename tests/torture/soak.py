@@ -43,8 +43,8 @@ def soak(folder: Path, minutes: float) -> str:
                 samples.append((now, process.memory_info().rss, process.num_fds(), process.num_threads()))
             time.sleep(max(0.0, turn * 0.2 - (time.monotonic() - begun)))
         quarter = minutes * 15
-        early = [each for each in samples if quarter <= each[0] < 2 * quarter]
-        late = [each for each in samples if each[0] >= 3 * quarter]
+        early = [sample for sample in samples if quarter <= sample[0] < 2 * quarter]
+        late = [sample for sample in samples if sample[0] >= 3 * quarter]
         resident = [statistics.median(each[1] for each in part_) / 2**20 for part_ in (early, late)]
         open_files = [max(each[2] for each in part_) for part_ in (early, late)]
         threads = [max(each[3] for each in part_) for part_ in (early, late)]

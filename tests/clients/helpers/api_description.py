@@ -138,6 +138,8 @@ def every_call() -> list[tuple[Call[Any], Any]]:
     for name, function in vars(endpoints).items():
         public = inspect.isfunction(function) and function.__module__ == endpoints.__name__ and name[0] != "_"
         if public and str(inspect.signature(function).return_annotation).startswith("Call["):
-            call = function(**{each: _ARGUMENTS.get(each, 1) for each in inspect.signature(function).parameters})
+            call = function(
+                **{parameter: _ARGUMENTS.get(parameter, 1) for parameter in inspect.signature(function).parameters}
+            )
             calls.append((call, get_args(get_type_hints(function)["return"])[0]))
     return calls

@@ -65,8 +65,8 @@ def test_the_comparison_is_the_products_own_evaluation_of_each_encoder(drawn: Pa
         EncoderSettings("filterbank", resize=256, crop=224),
     )
     outcomes = compare(drawn, [small, large], ScoringSettings(3), False, tmp_path)
-    assert [each.outcome.references for each in outcomes] == [6, 6]
-    first, second = (each.outcome.mean.pixel_auroc for each in outcomes)
+    assert [outcome.outcome.references for outcome in outcomes] == [6, 6]
+    first, second = (outcome.outcome.mean.pixel_auroc for outcome in outcomes)
     assert first is not None
     assert second is not None
     assert second > 0.7

@@ -36,8 +36,8 @@ def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
     base = random_features(space, 1, seed=1)
     images = [noisy(base, 0.15, seed) for seed in range(COUNT)]
     memory = MemoryBank.empty(space, "fp32")
-    for index, each in enumerate(images):
-        memory = memory.with_references([index], ["nut"], memory.codec.encode(each), index + 1)
+    for index, image in enumerate(images):
+        memory = memory.with_references([index], ["nut"], memory.codec.encode(image), index + 1)
     result = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
     measured = list(result.statistics(memory, memory.frame("nut"), SETTINGS))
     known = Calibration.from_statistics(

@@ -146,11 +146,11 @@ def test_a_blank_image_is_never_normal(
     limits: DecisionSettings,
 ) -> None:
     blank = part(0.0, median, remoteness, uniformity)
-    known = [part(0.1, *each) for each in references]
+    known = [part(0.1, *reference) for reference in references]
     assert decide(blank, Calibration.from_statistics("nut", 1, "key", known), limits).verdict == "unfamiliar"
     assert decide(blank, None, limits).verdict == "uncalibrated"
     # Of a product that looks like nothing, the references say so.
-    plain = [part(0.1, *each[:2], 0.995) for each in references]
+    plain = [part(0.1, *reference[:2], 0.995) for reference in references]
     assert (
         decide(part(0.0, 0.0, 0.0, 0.995), Calibration.from_statistics("sheet", 1, "key", plain), limits).verdict
         != "unfamiliar"

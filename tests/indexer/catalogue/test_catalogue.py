@@ -108,7 +108,7 @@ def test_a_rebuilt_memory_takes_over_only_once_it_holds_every_live_reference(
     assert catalogue.memories.active() == replace(rebuilt, active=True)
     held = catalogue.segments.changes_since(before, memory_id)
     assert (held.active, held.version) == (replace(rebuilt, active=True), before + 1)
-    placed = [each.reference_id for part in catalogue.segments.changes_since(0, rebuilt.id).added for each in part.rows]
+    placed = [row.reference_id for part in catalogue.segments.changes_since(0, rebuilt.id).added for row in part.rows]
     assert placed == [stored, late]
 
 
@@ -323,10 +323,10 @@ def test_a_reference_that_came_and_went_between_two_refreshes_is_not_mentioned(
     (staying,) = add(catalogue, memory_id, "bolt", "d")
     catalogue.references.remove([passing, leaving])
     found = catalogue.segments.changes_since(before, memory_id)
-    assert [each.reference_id for part in found.added for each in part.rows] == [staying]
+    assert [row.reference_id for part in found.added for row in part.rows] == [staying]
     assert found.removed == (leaving,)
     everything = catalogue.segments.changes_since(0, memory_id)
-    assert [each.reference_id for part in everything.added for each in part.rows] == [held, staying]
+    assert [row.reference_id for part in everything.added for row in part.rows] == [held, staying]
     assert everything.removed == ()
 
 
@@ -375,7 +375,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
 
     @rule(category=st.sampled_from("xy"))
     def remove_category(self, category: str) -> None:
-        if category not in {each.name for each in self.catalogue.categories.list()}:
+        if category not in {category.name for category in self.catalogue.categories.list()}:
             with pytest.raises(CategoryNotFound):
                 self.catalogue.categories.remove(category)
             return
@@ -405,10 +405,10 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
         for number in found.removed:
             del self.followed[number]
         for part in found.added:
-            for each in part.rows:
-                assert each.reference_id not in self.followed
-                assert self.rows[each.reference_id] == (part.segment.name, each.row)
-                self.followed[each.reference_id] = each.category
+            for row in part.rows:
+                assert row.reference_id not in self.followed
+                assert self.rows[row.reference_id] == (part.segment.name, row.row)
+                self.followed[row.reference_id] = row.category
         self.at = found.version
         assert found.active is not None
         assert (self.at, found.active.id) == (self.version, self.memory_id)
@@ -417,7 +417,7 @@ class AgainstPlainDictionaries(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         if hasattr(self, "catalogue"):
-            counts = {each.name: each.references for each in self.catalogue.categories.list()}
+            counts = {category.name: category.references for category in self.catalogue.categories.list()}
             for category in "xy":
                 assert counts.get(category, 0) == sum(key[0] == category for key in self.live.values())
 
@@ -514,7 +514,7 @@ def test_a_removed_category_goes_with_its_references_and_starts_afresh(catalogue
     removed = catalogue.categories.remove("bolt")
     assert (removed.version, removed.reference_ids) == (before + 1, ids)
     assert catalogue.segments.changes_since(before, memory_id).removed == ids
-    assert [each.id for each in catalogue.references.page().items] == [other]
+    assert [reference.id for reference in catalogue.references.page().items] == [other]
     for gone in (catalogue.categories.get, catalogue.categories.remove):
         with pytest.raises(CategoryNotFound):
             gone("bolt")
@@ -539,10 +539,10 @@ def test_a_removed_category_is_restored_with_its_settings_and_what_went_with_it(
         assert catalogue.version() == before + 1
     assert catalogue.categories.removed() == ()
     assert catalogue.categories.get("bolt").settings.k == 3
-    assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == ids
-    assert [each.id for each in catalogue.references.removed_with("bolt", ids[0], 10)] == ids[1:]
+    assert [reference.id for reference in catalogue.references.removed_with("bolt", -1, 10)] == ids
+    assert [reference.id for reference in catalogue.references.removed_with("bolt", ids[0], 10)] == ids[1:]
     add(catalogue, memory_id, "bolt", "b")
-    assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == ids[1:]
+    assert [reference.id for reference in catalogue.references.removed_with("bolt", -1, 10)] == ids[1:]
     catalogue.categories.remove("nut")
     add(catalogue, memory_id, "nut", "d")  # begun anew: nothing of the one before comes back
     assert catalogue.categories.removed() == ()
@@ -562,7 +562,7 @@ def test_a_category_that_was_removed_before_the_schema_knew_its_removal_is_resto
     migrations.upgrade(engine)
     engine.dispose()
     catalogue.categories.restore("bolt")
-    assert [each.id for each in catalogue.references.removed_with("bolt", -1, 10)] == [ids[1]]
+    assert [reference.id for reference in catalogue.references.removed_with("bolt", -1, 10)] == [ids[1]]
 
 
 def test_every_kind_of_change_has_its_row(catalogue: Catalogue, memory_id: int, database: str) -> None:
@@ -743,7 +743,7 @@ def call_good(catalogue: Catalogue, memory_id: int, given: Inspection, image: st
 
 def live(catalogue: Catalogue) -> dict[int, str | None]:
     """Every live reference, and the inspection that it was made from."""
-    return {each.id: each.inspection_id for each in catalogue.references.page().items}
+    return {reference.id: reference.inspection_id for reference in catalogue.references.page().items}
 
 
 def test_a_good_part_of_a_removed_category_does_not_begin_it_anew(catalogue: Catalogue, memory_id: int) -> None:
@@ -908,8 +908,8 @@ def test_with_concurrent_feedback_a_part_is_good_exactly_while_its_image_is_a_re
                 assert set(live(catalogue)) <= {found.promoted_reference_id}
             catalogue.inspections.set_label(bolt.id, None)
             assert live(catalogue) == {}
-    for each in others:
-        each.close()
+    for other in others:
+        other.close()
 
 
 def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a_month_beyond(
@@ -955,11 +955,11 @@ def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, 
     for part in folder.catalogue.segments.changes_since(0, folder.memory.id).added:
         codes = folder.segments.read(part.segment.name, part.segment.sha256).codes
         used.add(part.segment.name)
-        for each in part.rows:
-            digest = folder.catalogue.references.get(each.reference_id).image_sha256
+        for row in part.rows:
+            digest = folder.catalogue.references.get(row.reference_id).image_sha256
             image = folder.originals.read(digest, ".png")
-            assert np.array_equal(codes[each.row], arrays_of([image])[1][0])
-            live[each.reference_id] = indices[digest]
+            assert np.array_equal(codes[row.row], arrays_of([image])[1][0])
+            live[row.reference_id] = indices[digest]
     assert acknowledged.items() <= live.items()
     assert {path.name for path in (root / "segments").iterdir()} == used
     stored = {path.stem for path in (root / "originals").glob("*/*/*")}
@@ -996,7 +996,7 @@ def test_threads_share_a_catalogue(catalogue: Catalogue, memory_id: int) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert [each.references for each in catalogue.categories.list()] == [4] * 4
+    assert [category.references for category in catalogue.categories.list()] == [4] * 4
     assert catalogue.version() == 1 + 4 * 8 + 4 * 4
 
 

@@ -413,7 +413,7 @@ def test_orphan_deletion_invalidates_commits_of_killed_processes_in_sqlites_log(
     for name in ("catalogue.sqlite", "catalogue.sqlite-wal"):
         shutil.copy(tmp_path / "data" / name, later / name)
     recovered = Catalogue.open(url_of(later))
-    assert {each.segment.name for each in recovered.segments.of(folder.memory.id)} == left
+    assert {segment.segment.name for segment in recovered.segments.of(folder.memory.id)} == left
     assert recovered.version() == stored.version
     recovered.close()
     folder.catalogue.close()
@@ -434,7 +434,7 @@ def test_a_disk_without_a_byte_left_can_be_swept_once_the_log_of_sqlite_is_empty
         folder.sweep()
         assert orphan not in {path.name for path in (tmp_path / "segments").iterdir()}
         assert (tmp_path / "catalogue.sqlite-wal").stat().st_size == 0
-        named = {each.segment.name for each in folder.catalogue.segments.of(folder.memory.id)}
+        named = {segment.segment.name for segment in folder.catalogue.segments.of(folder.memory.id)}
         assert named == {path.name for path in (tmp_path / "segments").iterdir()}
         folder.catalogue.close()
     finally:

@@ -66,7 +66,7 @@ def test_a_geometry_takes_over_once_every_live_reference_is_encoded_under_it(
     # One that is added meanwhile is encoded under the geometry being served, and holds the switch up, too.
     (late,) = add_under(catalogue, memory_id, WIDE, "plate", "e")
     before = catalogue.version()
-    assert [each.id for each in catalogue.references.not_encoded("plate", change.id)] == [b, late]
+    assert [reference.id for reference in catalogue.references.not_encoded("plate", change.id)] == [b, late]
     rest = segment(2)
     catalogue.geometries.place(change.id, rest, {b: 0, late: 1})
     version = catalogue.geometries.activate(change.id)

@@ -64,7 +64,7 @@ def test_images_and_masks_are_kept_swept_once_they_are_out_and_restored_from_a_b
     folder.catalogue.categories.remove("bolt")
     assert sets.all_images() == {}
     folder.catalogue.categories.restore("bolt")
-    assert [each.id for each in sets.images("bolt")] == [good]
+    assert [image.id for image in sets.images("bolt")] == [good]
     folder.sweep()
     assert len(list((tmp_path / "data" / "originals").glob("*/*/*"))) == 4
     engine = connect(database)

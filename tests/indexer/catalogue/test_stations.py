@@ -17,7 +17,7 @@ from tests.helpers.data_folder_process import StoreParts
 
 def age(catalogue: Catalogue, name: str, by: timedelta) -> None:
     """Let a report have come so much earlier."""
-    [station] = [each for each in catalogue.stations.all() if each.name == name]
+    [station] = [station for station in catalogue.stations.all() if station.name == name]
     with catalogue._transactions.writing() as connection:
         earlier = update(StationRow).where(StationRow.name == name).values(reported_at=station.reported_at - by)
         connection.execute(earlier)
@@ -34,9 +34,9 @@ def test_a_report_takes_the_place_of_the_earlier_one_until_a_month_has_passed(tm
     assert not station.is_silent(station.reported_at + SILENT_AFTER)
     assert station.is_silent(station.reported_at + 1.1 * SILENT_AFTER)
     age(catalogue, "press-1", FORGOTTEN_AFTER)
-    assert [each.name for each in catalogue.stations.all()] == ["press-2"]
+    assert [station.name for station in catalogue.stations.all()] == ["press-2"]
     assert catalogue.stations.report("press-1", {"parts": 4}) is not None
-    assert [each.name for each in catalogue.stations.all()] == ["press-1", "press-2"]
+    assert [station.name for station in catalogue.stations.all()] == ["press-1", "press-2"]
     catalogue.close()
 
 
@@ -51,5 +51,5 @@ def test_a_station_too_many_is_refused_until_one_is_forgotten(
     assert catalogue.stations.report("press-2", {"parts": 1}) is not None
     age(catalogue, "press-1", FORGOTTEN_AFTER)
     assert catalogue.stations.report("press-3", {}) is not None
-    assert [each.name for each in catalogue.stations.all()] == ["press-2", "press-3"]
+    assert [station.name for station in catalogue.stations.all()] == ["press-2", "press-3"]
     catalogue.close()

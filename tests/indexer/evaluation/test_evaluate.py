@@ -232,7 +232,9 @@ def test_every_protocol_runs_and_has_its_table_and_curves(
     assert [line.label for line in few_shot.lines if line.label.startswith("Y")] == [f"Y = {y}" for y in SHOTS]
     assert few_shot.lines[0].spread is not None
 
-    by_setting = {(each.variant.protocol, each.variant.setting): each for each in report.measured[0].outcomes}
+    by_setting = {
+        (outcome.variant.protocol, outcome.variant.setting): outcome for outcome in report.measured[0].outcomes
+    }
     pooled = by_setting["multi-class", "one pooled memory, no labels"]
     known = by_setting["recognised", "the category is recognised, then searched"]
     assert known.mean == by_setting["single-class", "a memory for each category"].mean  # nobody takes one for another
@@ -261,7 +263,7 @@ def test_draws_are_the_same_for_a_seed_differ_between_seeds_and_grow(tree: Path)
 
 def test_a_search_never_sees_references_it_does_not_name(tree: Path, tmp_path: Path) -> None:
     report = run(tree, tmp_path, "multi-class", "onboarding", plots=False)
-    first = next(each for each in report.measured[0].outcomes if each.variant.setting == "1 categories")
+    first = next(outcome for outcome in report.measured[0].outcomes if outcome.variant.setting == "1 categories")
     assert tuple(first.categories) == ("bottle",)
     alone = run(tree, tmp_path / "alone", categories=("bottle",), plots=False).measured[0].outcomes[0]
     # Searches that share a product differ from one alone in the last bit.
@@ -335,7 +337,7 @@ def test_a_sample_without_a_mask_that_can_be_read_still_counts_as_defective(tmp_
     (tree / "disc/ground_truth/scratch/000_mask.png").write_bytes(b"")
     report = run(tree, tmp_path / "out", plots=False)
     assert [each.path.name for each in report.dataset.left_out] == ["000_mask.png"]
-    assert [(each.mask is None, each.pixels_known) for each in report.dataset.samples if each.defective] == [
+    assert [(sample.mask is None, sample.pixels_known) for sample in report.dataset.samples if sample.defective] == [
         (True, False),
         (False, True),
     ]
@@ -377,6 +379,6 @@ def test_the_whole_of_each_image_is_inspected_in_its_categorys_proportions(tmp_p
     assert outcome.mean.pixel_auroc > 0.8
     geometries = job.whole_images(read_dataset(tree), 72, 16)
     assert geometries["zipper"].proportions == pytest.approx(2 * geometries["bottle"].proportions, rel=0.05)
-    assert all(each.inspected == 1 for each in geometries.values())
+    assert all(geometry.inspected == 1 for geometry in geometries.values())
     with pytest.raises(ValueError, match="single-class"):
         run(tree, tmp_path / "out", "multi-class", cells=72)

@@ -96,7 +96,7 @@ def test_pixel_and_image_figures_equal_scikit_learn_on_every_pixel(maps: Maps, m
     assert found.pixel_f1 == pytest.approx(max(f1_score(truth, scores >= each) for each in np.unique(scores)))
     assert found.image_auroc == pytest.approx(roc_auc_score(defective, images))
     assert found.image_ap == pytest.approx(average_precision_score(defective, images))
-    assert found.image_f1 == pytest.approx(max(f1_score(defective, images >= each) for each in images))
+    assert found.image_f1 == pytest.approx(max(f1_score(defective, images >= image) for image in images))
     assert found.pixel_error == 0
 
 

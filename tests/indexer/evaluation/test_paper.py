@@ -70,7 +70,7 @@ def mvtec(**counts: int) -> Dataset:
 def report(dataset: Dataset, *protocols: Protocol, space: FeatureSpace = DINOV3, **scoring: Any) -> Report:
     """What a run gives in which every category has the same figures."""
     set_ = replace(PRESETS["mvtec-ad"].scoring, **scoring)
-    lines = [line for each in protocols for line in variants(each, dataset, set_, space, Draws(seeds=1))]
+    lines = [line for protocol in protocols for line in variants(protocol, dataset, set_, space, Draws(seeds=1))]
     judged = CategoryOutcome(OURS, (), ())
     outcomes = tuple(
         Outcome(line, 1, {name: judged for name in dataset.categories if line.judges(name)}) for line in lines

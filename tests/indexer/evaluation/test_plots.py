@@ -58,7 +58,7 @@ def test_ranking_curves_of_thirty_categories_are_told_apart_beside_a_legend_that
     assert not any(box.overlaps(each) for each in boxes)
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
-    assert all(each.height > 0.6 * figure.bbox.height for each in boxes)
+    assert all(box.height > 0.6 * figure.bbox.height for box in boxes)
     assert [text.get_text().split()[0] for text in legend.get_texts()] == NAMES
     colors = [tuple(line.get_color()) for line in figure.axes[0].lines]
     assert all(np.abs(np.subtract(one, other)).max() > 0.02 for one, other in combinations(colors, 2))

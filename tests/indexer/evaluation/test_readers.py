@@ -24,8 +24,8 @@ from tests.helpers import trees
 def told(dataset: Dataset) -> tuple[int, int, int, int]:
     """How many references, samples, defective samples and masks it has."""
     samples = dataset.samples
-    masks = sum(each.mask is not None for each in samples)
-    return len(dataset.references), len(samples), sum(each.defective for each in samples), masks
+    masks = sum(sample.mask is not None for sample in samples)
+    return len(dataset.references), len(samples), sum(sample.defective for sample in samples), masks
 
 
 @pytest.mark.parametrize(

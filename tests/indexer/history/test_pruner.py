@@ -226,15 +226,15 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
     history.prune(images=RetentionLimits(count=1))
     found = [
         (
-            each.group.category,
-            each.group.defect,
-            each.inspections,
-            each.images,
-            each.image_bytes,
-            each.thumbnail_bytes,
-            each.oldest,
+            usage.group.category,
+            usage.group.defect,
+            usage.inspections,
+            usage.images,
+            usage.image_bytes,
+            usage.thumbnail_bytes,
+            usage.oldest,
         )
-        for each in history.catalogue.retention.usage()
+        for usage in history.catalogue.retention.usage()
     ]
     whole = IMAGE + MAP
     assert found == [

@@ -137,7 +137,7 @@ def test_images_are_screened_against_each_other_and_what_is_there_and_refused_as
     told = {(kind, Path(path).name) for kind, path, *_ in lines}
     assert {("too_dark", "dark.png"), ("blurred", "blurred.png"), ("outlier", "scratched.png")} <= told
     library = opened(data)
-    kept = {each.filename: each for each in library.catalogue.references.page(limit=100).items}
+    kept = {reference.filename: reference for reference in library.catalogue.references.page(limit=100).items}
     stored = {(str(found["kind"]), name) for name, each in kept.items() for found in each.findings}
     assert stored == told
     library.catalogue.categories.update_settings("disc", {"refuse": ("too_dark",)})

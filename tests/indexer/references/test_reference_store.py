@@ -18,15 +18,15 @@ SPACE = feature_space()
 
 
 def originals(*images: bytes) -> list[SourceImage]:
-    return [SourceImage("p.png", each, hashlib.sha256(each).hexdigest(), ".png", 4, 3) for each in images]
+    return [SourceImage("p.png", image, hashlib.sha256(image).hexdigest(), ".png", 4, 3) for image in images]
 
 
 def add(library: ReferenceStore, *images: bytes) -> list[int]:
     encoded: dict[str, EncodedReferences] = {}
-    for index, each in enumerate(originals(*images)):
+    for index, original in enumerate(originals(*images)):
         codec = Codec.from_name("fp16", SPACE.dim)
-        encoded[each.sha256] = codec.encode(random_features(SPACE, 1, index))
-    return [each.reference_id for each in library.add("bolt", originals(*images), encoded).outcomes]
+        encoded[original.sha256] = codec.encode(random_features(SPACE, 1, index))
+    return [outcome.reference_id for outcome in library.add("bolt", originals(*images), encoded).outcomes]
 
 
 def files(data: Path, *folders: str) -> set[str]:

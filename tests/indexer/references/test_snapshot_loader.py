@@ -62,7 +62,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[ReferenceStore, ReferenceStore]]:
 
 
 def segments(library: ReferenceStore) -> list[str]:
-    return [each.segment.name for each in library.catalogue.segments.of(library.memory_id)]
+    return [segment.segment.name for segment in library.catalogue.segments.of(library.memory_id)]
 
 
 def test_an_io_error_during_a_refresh_keeps_the_snapshot_and_the_next_refresh_works(
@@ -132,7 +132,7 @@ def test_an_unreadable_file_does_not_block_others_and_is_loaded_once_readable(
     [damage] = follower.corrupt_segments
     assert (damage.name, damage.reason) == (segments(writer)[0], "unreadable")
     assert len([record for record in caplog.records if damage.name in record.message]) == 1
-    assert ids(follower) == [each for each in ids(writer) if each not in lost]
+    assert ids(follower) == [identifier for identifier in ids(writer) if identifier not in lost]
     later = add(writer, "disc", 4)
     writer.remove(lost[:1])
     disk.bad.clear()
@@ -152,7 +152,7 @@ def test_a_folder_with_an_unreadable_segment_opens_without_it(tmp_path: Path, di
     disk.bad = set(segments(library)[:1])
     library.close()
     again = ReferenceStore.open(tmp_path, SPACE)
-    assert [each.reason for each in again.corrupt_segments] == ["unreadable"]
+    assert [corrupt_segment.reason for corrupt_segment in again.corrupt_segments] == ["unreadable"]
     assert ids(again) == stored
     again.close()
 

@@ -67,7 +67,7 @@ def written(library: ReferenceStore) -> Iterator[list[int]]:
 
     def note(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         if statement.startswith("INSERT INTO leave_one_out"):
-            ids.extend(each["reference_id"] for each in context.compiled_parameters)
+            ids.extend(compiled_parameter["reference_id"] for compiled_parameter in context.compiled_parameters)
 
     event.listen(engine, "before_cursor_execute", note)
     yield ids
@@ -105,7 +105,9 @@ def test_a_change_of_one_reference_writes_the_results_that_it_concerns(library: 
         less = keep(library, "disc", searched(library, more), after)
     assert len(ids) < 20
     assert library.catalogue.calibrations.read("disc", library.memory_id) == less
-    assert [each.reference_id for each in less.references] == [each.reference_id for each in base.references]
+    assert [reference.reference_id for reference in less.references] == [
+        reference.reference_id for reference in base.references
+    ]
 
 
 def test_a_change_against_what_another_process_has_replaced_is_kept_whole(library: ReferenceStore) -> None:

@@ -63,7 +63,7 @@ def test_a_finding_names_the_image_by_its_position_among_all_that_were_offered()
 def test_what_was_taken_is_what_the_next_images_are_held_against() -> None:
     images, codes = offered("abcd", dark="b")
     first = decide(Onboarding(MEMORY, ENGINE, "disc", CategorySettings(refuse=("too_dark",)), images, codes))
-    assert [each.brightness for each in first.known.qualities] == [0.5, 0.5, 0.5]
+    assert [quality.brightness for quality in first.known.qualities] == [0.5, 0.5, 0.5]
     assert len(first.known.statistics) == 4
     images, codes = offered("efgh")
     second = decide(Onboarding(MEMORY, ENGINE, "disc", CategorySettings(), images, codes), first.known)

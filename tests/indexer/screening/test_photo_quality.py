@@ -25,7 +25,7 @@ OTHERS = [look(photo(seed)) for seed in range(12)]
 
 
 def kinds(found: PhotoQuality, others: list[PhotoQuality] = OTHERS) -> list[str]:
-    return [each.kind for each in photo_findings(found, PhotoQualities.from_images(others))]
+    return [finding.kind for finding in photo_findings(found, PhotoQualities.from_images(others))]
 
 
 def test_a_good_photograph_has_no_findings() -> None:
@@ -52,7 +52,7 @@ def test_a_blurred_image_is_found_also_among_parts_that_differ_in_sharpness() ->
         return image
 
     others = [look(drawn(seed, 2 + 2 * (seed % 5))) for seed in range(20)]
-    sharpness = [each.sharpness for each in others]
+    sharpness = [other.sharpness for other in others]
     assert max(sharpness) > 1.5 * min(sharpness)
     assert [kinds(look(drawn(100 + lines, lines)), others) for lines in (2, 6, 10)] == [[], [], []]
     assert kinds(look(cv2.GaussianBlur(drawn(50, 6), (0, 0), 4)), others) == ["blurred"]

@@ -71,7 +71,7 @@ def test_outliers_are_looked_for_among_eight_and_what_is_missing_is_told() -> No
     assert images_until_outlier_check(few, []) == 1
     known = [ImageStatistics(0.2, 0.2, 0.0, 0.1, 0.5)]
     assert images_until_outlier_check(few, known) == 0
-    assert [[finding.kind for finding in each] for each in find_outliers(few, known, cell=16.0)] == [[]] * 6 + [
+    assert [[finding.kind for finding in outlier] for outlier in find_outliers(few, known, cell=16.0)] == [[]] * 6 + [
         ["outlier"]
     ]
 
@@ -134,7 +134,7 @@ def test_an_image_of_another_kind_makes_no_duplicates_of_the_others() -> None:
     ]
     for images, duplicates in cases:
         names = [f"{index}.png" for index in range(len(images))]
-        screening = Screening(memory, ENGINE, "fabric", SETTINGS, [encoded(each) for each in images], names)
+        screening = Screening(memory, ENGINE, "fabric", SETTINGS, [encoded(image) for image in images], names)
         result = [finding for index in range(len(images)) for finding in screening.compare(index).findings]
         assert [finding.kind for finding in result] == ["near_duplicate"] * duplicates, (duplicates, result)
     assert result[0].detail.startswith("Shows the same part as '1.png': apart by")

@@ -84,7 +84,7 @@ def test_no_file_is_deleted_during_additions_and_named_files_remain(
 def test_what_was_named_between_the_two_looks_stays(folder: Folder) -> None:
     fresh = folder.write(b"fresh", named=False)
     sweeper = OrphanDeleter(folder.root, folder.lock, lambda _: (), lambda _: {fresh})
-    assert [each.deleted for each in sweeper.orphans("originals")] == [0, 0]
+    assert [orphan.deleted for orphan in sweeper.orphans("originals")] == [0, 0]
     assert folder.files() == {fresh}
 
 

@@ -192,7 +192,7 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
         client.delete("/categories/disc", headers=engineer)
         assert client.get("/audit", headers=engineer).status_code == 403
         entries = client.get("/audit", headers=admin).json()["entries"][::-1]
-        found = [(each["actor"], each["action"], each["target"]) for each in entries]
+        found = [(entry["actor"], entry["action"], entry["target"]) for entry in entries]
         assert found == [
             *(("touchstone", "key.created", token.split("_")[1]) for token in plant.tokens.values()),
             ("engineer", "references.added", "disc"),
@@ -210,8 +210,8 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
         assert entries[7]["before"] == {"references": [ids[0]]}
         page = client.get("/audit", params={"limit": 2, "actor": "engineer"}, headers=admin).json()
         rest = client.get("/audit", params={"actor": "engineer", "cursor": page["next_cursor"]}, headers=admin).json()
-        assert [each["id"] for each in page["entries"] + rest["entries"]] == [
-            each["id"] for each in entries[::-1] if each["actor"] == "engineer"
+        assert [entry["id"] for entry in page["entries"] + rest["entries"]] == [
+            entry["id"] for entry in entries[::-1] if entry["actor"] == "engineer"
         ]
         bad = client.get("/audit", params={"cursor": "x"}, headers=admin)
         check_problem(bad, 422, "invalid-request")

@@ -74,7 +74,7 @@ def run(metrics: Metrics) -> Iterator[Callable[..., Task]]:
         supervisor.stop()
         rounds.gate.set()
         supervisor.join(PATIENCE)
-        assert [each.state for each in supervisor.states()] == ["ended"]
+        assert [state.state for state in supervisor.states()] == ["ended"]
 
 
 def test_a_task_that_raises_is_logged_once_counted_named_and_tried_again(
@@ -177,7 +177,7 @@ def test_a_revoked_key_is_refused_while_everything_else_hangs(
     assert client.portal is not None
     client.portal.call(hang)
     try:
-        [key] = [each for each in catalogue.api_keys.list() if each.revoked_at is None]
+        [key] = [api_key for api_key in catalogue.api_keys.list() if api_key.revoked_at is None]
         catalogue.api_keys.revoke(key.id)  # as another replica, or a command, does
         eventually(lambda: client.get("/access", headers=line).status_code == 401, "the key lives on")
         assert not any(call.done() for call in hanging), "it is refused while all others wait"
@@ -223,7 +223,7 @@ def test_a_revoked_key_is_refused_while_its_replica_calibrates_and_detects(tmp_p
             thread.start()
         try:
             assert server.client.get("/access", headers=doomed).status_code == 200
-            [key] = [each for each in catalogue.api_keys.list() if each.id in doomed["Authorization"]]
+            [key] = [api_key for api_key in catalogue.api_keys.list() if api_key.id in doomed["Authorization"]]
             catalogue.api_keys.revoke(key.id)
             eventually(lambda: server.client.get("/access", headers=doomed).status_code == 401, "the key lives on")
             state = server.client.get("/categories/disc", headers=engineer).json()["calibration"]["state"]

@@ -33,9 +33,9 @@ OTHERS = {"encoders fetch", "geometry advise", "evaluate", "restore"}  # opens n
 
 def names(group: typer.Typer, before: str = "") -> Iterator[str]:
     """Of every command."""
-    for each in group.registered_commands:
-        assert each.callback is not None
-        yield before + (each.name or each.callback.__name__.replace("_", "-"))
+    for registered_command in group.registered_commands:
+        assert registered_command.callback is not None
+        yield before + (registered_command.name or registered_command.callback.__name__.replace("_", "-"))
     for inner in group.registered_groups:
         assert inner.typer_instance is not None
         yield from names(inner.typer_instance, f"{inner.name} ")

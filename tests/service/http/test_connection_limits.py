@@ -215,7 +215,8 @@ def test_a_client_that_still_sends_is_read_until_it_sees_the_answer(
         problem(wire.rest(), 413, "request-too-large")
         end = time.monotonic() + PATIENCE
         while any(
-            each.raddr and each.raddr.port == ours for each in psutil.Process(server.process.pid).net_connections()
+            connection.raddr and connection.raddr.port == ours
+            for connection in psutil.Process(server.process.pid).net_connections()
         ):
             assert time.monotonic() < end, "a client that stays for ever is waited for"
             time.sleep(0.1)
@@ -288,7 +289,7 @@ def test_an_unread_response_times_out(server: ServerProcess) -> None:
         ours = wire.socket.getsockname()[1]
         wire.send(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
         end = time.monotonic() + PATIENCE
-        while any(each.raddr and each.raddr.port == ours for each in connections(server)):
+        while any(connection.raddr and connection.raddr.port == ours for connection in connections(server)):
             assert time.monotonic() < end
             time.sleep(0.1)
 

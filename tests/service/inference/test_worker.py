@@ -230,19 +230,19 @@ def test_requests_at_once_share_the_queue_whole_or_not_at_all(worker: InferenceW
         except QueueFullError as error:
             refused.append(error)
 
-    request = _Meanwhile([(image(each), brightness) for each in range(6)], other)
+    request = _Meanwhile([(image(index), brightness) for index in range(6)], other)
     futures = worker.submit_detections(request, 60)
     request.other.join()
     assert (len(futures), worker.waiting) == (6, 6)
     encoder.gate.set()
-    assert [each.result(20) for each in futures] == [*range(6)]
+    assert [future.result(20) for future in futures] == [*range(6)]
     assert len(refused) == 1
 
 
 def test_a_stopping_worker_accepts_all_of_a_request_or_none(worker: InferenceWorker, encoder: GatedEncoder) -> None:
     encoder.gate.set()
-    futures = worker.submit_detections(_Meanwhile([(image(each), brightness) for each in range(6)], worker.stop), 60)
-    assert [each.result(20) for each in futures] == [*range(6)]
+    futures = worker.submit_detections(_Meanwhile([(image(index), brightness) for index in range(6)], worker.stop), 60)
+    assert [future.result(20) for future in futures] == [*range(6)]
 
 
 def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits(

@@ -155,7 +155,7 @@ def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(
     ]
     [whole] = [span for span in spans if span.name == "POST /detect"]
     assert whole.parent_span_id.hex() == "00f067aa0ba902b7"
-    told = {each.key: each.value for each in whole.attributes}
+    told = {attribute.key: attribute.value for attribute in whole.attributes}
     assert told["http.response.status_code"].int_value == 200
     assert told["touchstone.request_id"].string_value == "line-9"
     stages = [span for span in spans if span is not whole]

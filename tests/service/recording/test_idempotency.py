@@ -79,8 +79,8 @@ def test_a_key_with_other_content_is_refused_and_nothing_is_inspected(taught: Te
             )
         ),
     ]
-    for each in others:
-        check_problem(each, 422, "idempotency-key-reused")
+    for other in others:
+        check_problem(other, 422, "idempotency-key-reused")
     assert count(taught, "keyed") == 1
     assert count(taught, "another") == 0
     assert send(b"no image", part(1)).status_code == 200
@@ -95,8 +95,8 @@ def test_other_content_at_the_same_moment_is_refused_too(taught: TestClient) -> 
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(send, range(12)))
-    assert sorted(each.status_code for each in answers) == [200] * 4 + [422] * 8
-    assert len({each.json()["results"][0]["id"] for each in answers if each.status_code == 200}) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [422] * 8
+    assert len({answer.json()["results"][0]["id"] for answer in answers if answer.status_code == 200}) == 1
     assert count(taught, "crowd") == 1
 
 

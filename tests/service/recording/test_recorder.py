@@ -123,8 +123,8 @@ def test_references_with_a_cut_commit_exist_exactly_if_the_response_says_so(
     assert proxy.cuts == 1
     if moment == "after":
         assert answer.status_code == 200, answer.text
-        assert [each["status"] for each in answer.json()["results"]] == ["duplicate", "added", "added", "duplicate"]
-        assert set(server.references()) >= {each["reference_id"] for each in answer.json()["results"]}
+        assert [result["status"] for result in answer.json()["results"]] == ["duplicate", "added", "added", "duplicate"]
+        assert set(server.references()) >= {result["reference_id"] for result in answer.json()["results"]}
         assert server.score(part(5)) == pytest.approx(0, abs=1e-3)
     else:
         assert answer.status_code == 503
@@ -139,12 +139,15 @@ def test_a_failed_duplicate_request_leaves_the_recorded_one_intact(server: Serve
         proxy.cut_commit(b"pg_advisory_xact_lock", "before")  # of whichever is at it, first or second
         with ThreadPoolExecutor(6) as pool:
             results = list(pool.map(lambda _: detect(server.client, 3, Idempotency_Key=f"part {turn}"), range(6)))  # noqa: B023
-        assert {each["id"] for each in results} == {results[0]["id"]}
-        assert any(each["recorded"] for each in results)
+        assert {result["id"] for result in results} == {results[0]["id"]}
+        assert any(result["recorded"] for result in results)
         assert is_kept(server.client, results[0]["id"])
     assert proxy.cuts == 4
     wait_for_files(server.data, 2 * 4)
-    assert all(is_kept(server.client, each["id"]) for each in server.client.get("/inspections").json()["inspections"])
+    assert all(
+        is_kept(server.client, inspection["id"])
+        for inspection in server.client.get("/inspections").json()["inspections"]
+    )
 
 
 def test_duplicates_at_once_are_one_inspection_with_one_answer(tmp_path: Path) -> None:
@@ -153,13 +156,14 @@ def test_duplicates_at_once_are_one_inspection_with_one_answer(tmp_path: Path) -
         for turn in range(5):
             with ThreadPoolExecutor(8) as pool:
                 answers = pool.map(lambda _: detect(server.client, 3, Idempotency_Key=f"part {turn}"), range(8))  # noqa: B023
-                results = [{**each, "map": None, "overlay": None} for each in answers]
-            assert all(each == results[0] for each in results)
+                results = [{**answer, "map": None, "overlay": None} for answer in answers]
+            assert all(result == results[0] for result in results)
             assert results[0]["recorded"] is True
         assert len(server.client.get("/inspections").json()["inspections"]) == 5
         wait_for_files(server.data, 2 * 5)
         assert all(
-            is_kept(server.client, each["id"]) for each in server.client.get("/inspections").json()["inspections"]
+            is_kept(server.client, inspection["id"])
+            for inspection in server.client.get("/inspections").json()["inspections"]
         )
 
 

@@ -33,7 +33,7 @@ from tests.helpers.server_process import ServerProcess
 
 
 def reasons(problem: dict[str, Any]) -> set[str]:
-    return {each["reason"] for each in problem["effect"]["reasons"]}
+    return {reason["reason"] for reason in problem["effect"]["reasons"]}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_wrong_product_called_good_is_held_and_poisons_no_threshold(known: Tes
     assert effect["threshold_after"] == pytest.approx(effect["score"])
     assert effect["threshold_after"] > 2 * effect["outlier_limit"] > 2 * effect["threshold_before"]
     assert reasons(body) >= {"threshold", "unfamiliar", "other_category"}
-    assert next(each["category"] for each in effect["reasons"] if each["reason"] == "other_category") == "plate"
+    assert next(reason["category"] for reason in effect["reasons"] if reason["reason"] == "other_category") == "plate"
     assert body["confirm_role"] == "engineer"
     assert made_from(known) == {}
     assert known.get(f"/inspections/{wrong['id']}").json()["label"] is None
@@ -97,7 +97,9 @@ def test_a_defect_is_given_a_class_of_its_category_and_a_comment_and_both_can_be
     known.patch("/categories/disc", json={"defect_classes": []})
     assert say(known, part_, "defect", defect_class="scratch", comment="kept").status_code == 200
     query = {"station": "classes", "defect_class": "scratch"}
-    assert [each["comment"] for each in known.get("/inspections", params=query).json()["inspections"]] == ["kept"]
+    assert [inspection["comment"] for inspection in known.get("/inspections", params=query).json()["inspections"]] == [
+        "kept"
+    ]
     assert ",scratch,kept" in known.get("/inspections", params={**query, "format": "csv"}).text
     assert known.get("/inspections", params={"defect_class": "dent"}).json()["inspections"] == []
     assert say(known, part_, "none").json()["defect_class"] is None
@@ -189,8 +191,8 @@ def test_concurrent_good_labels_on_two_replicas_make_one_promotion_that_can_be_u
             found = inspect(one.client, varied(seed), min_version="2")
             with ThreadPoolExecutor(8) as pool:
                 answers = list(pool.map(lambda turn: say((one, two)[turn % 2].client, found, "good"), range(8)))  # noqa: B023
-            assert [each.status_code for each in answers] == [200] * 8
-            [promoted] = {each.json()["promoted_reference_id"] for each in answers}
+            assert [answer.status_code for answer in answers] == [200] * 8
+            [promoted] = {answer.json()["promoted_reference_id"] for answer in answers}
             assert made_from(two.client) == {promoted: found["id"]}
             assert say(two.client, found, "none").json()["promoted_reference_id"] is None
             assert made_from(one.client) == {}
@@ -205,7 +207,7 @@ def test_good_and_defect_said_at_once_leave_the_memory_as_the_last_of_them_said(
             words = ["good", "defect", "good", "none", "defect", "good"]
             with ThreadPoolExecutor(6) as pool:
                 answers = list(pool.map(lambda word: say(server.client, found, word), words))  # noqa: B023
-            assert {each.status_code for each in answers} == {200}
+            assert {answer.status_code for answer in answers} == {200}
             now = server.client.get(f"/inspections/{found['id']}").json()
             if now["label"] == "good":
                 assert made_from(server.client) == {now["promoted_reference_id"]: found["id"]}

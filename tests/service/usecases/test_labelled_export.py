@@ -101,7 +101,9 @@ def test_what_cannot_be_included_is_named_in_the_manifest(plant: TestClient, tmp
     (state.settings.data / original_path(image.image_sha256, image.image_suffix)).unlink()
     policy = RetentionPolicy(defect_images=RetentionLimits(count=2))
     [group] = [
-        each.group for each in state.library.catalogue.retention.usage() if each.group == RetentionGroup("disc", True)
+        usage.group
+        for usage in state.library.catalogue.retention.usage()
+        if usage.group == RetentionGroup("disc", True)
     ]
     for _ in Pruner(state.library.folder, state.library.catalogue, policy, 0).prune_beyond_limits([group]):
         pass

@@ -83,7 +83,7 @@ def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(t
         assert latest["summary"]["missed"] == 3
         assert len(latest["change"]["newly_missed"]) == 3
         detail = client.get(f"/categories/disc/evaluations/{latest['id']}").json()
-        assert [each["verdict"] for each in detail["results"] if each["image"]["defective"]] == ["normal"] * 3
+        assert [result["verdict"] for result in detail["results"] if result["image"]["defective"]] == ["normal"] * 3
         assert detail["roc"][-1]["recall"] <= 1.0
 
         for _ in range(2):  # the second time it is out already

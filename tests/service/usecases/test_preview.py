@@ -40,7 +40,7 @@ def test_another_rate_is_previewed_from_the_scores_there_are(inspected: TestClie
     assert beyond > found["before"]["references"].get("anomalous", 0)
     assert found["changed_references"] == beyond - found["before"]["references"].get("anomalous", 0)
     assert len(found["inspections"]) == 6
-    assert not any(each["stale"] for each in found["inspections"])
+    assert not any(inspection["stale"] for inspection in found["inspections"])
     for each in found["inspections"]:
         assert each["before"]["score"] == each["after"]["score"]
         assert each["after"]["verdict"] == ("anomalous" if each["after"]["score"] > threshold else "normal")
@@ -66,7 +66,7 @@ def test_what_a_preview_says_is_what_the_settings_do(inspected: TestClient, sett
     found = previewed(inspected, **settings)
     assert (found["basis"], found["searched_again"]) == ("measured", True)
     assert found["measured"] == sum(found["after"]["references"].values())
-    stored = {each["inspection_id"]: each for each in found["inspections"][:2]}
+    stored = {inspection["inspection_id"]: inspection for inspection in found["inspections"][:2]}
     for each in stored.values():
         assert each["before"]["score"] == pytest.approx(
             inspected.get(f"/inspections/{each['inspection_id']}").json()["score"], abs=1e-5

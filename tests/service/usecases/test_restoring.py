@@ -20,7 +20,7 @@ def removed(client: TestClient) -> dict[str, int]:
 
 def names(client: TestClient, category: str) -> list[str]:
     page = client.get("/references", params={"category": category, "limit": 1000}).json()
-    return sorted(each["filename"] for each in page["references"])
+    return sorted(reference["filename"] for reference in page["references"])
 
 
 def test_a_category_comes_back_as_it_was(client: TestClient) -> None:
@@ -43,7 +43,7 @@ def test_a_category_comes_back_as_it_was(client: TestClient) -> None:
     client.post(f"/references/{ids[0]}/restore").raise_for_status()
     calibration = wait_until_calibrated(client, "disc")
     assert calibration["threshold"] == pytest.approx(before["threshold"], abs=1e-6)
-    assert [each["action"] for each in client.get("/audit", params={"target": "disc"}).json()["entries"]].count(
+    assert [entry["action"] for entry in client.get("/audit", params={"target": "disc"}).json()["entries"]].count(
         "category.restored"
     ) == 1
 
@@ -62,7 +62,9 @@ def test_a_category_is_restored_in_pages_and_a_lost_response_is_harmless(client:
 
 def test_a_lost_image_does_not_prevent_the_restore_of_others(client: TestClient, tmp_path: Path) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(3)))
-    [second] = [each for each in client.get("/references").json()["references"] if each["filename"] == "1.png"]
+    [second] = [
+        reference for reference in client.get("/references").json()["references"] if reference["filename"] == "1.png"
+    ]
     client.delete("/categories/disc").raise_for_status()
     [original] = (tmp_path / "originals").rglob(f"{second['sha256']}*")
     original.write_bytes(b"damaged")
@@ -76,7 +78,7 @@ def test_a_category_whose_every_image_is_lost_comes_back_with_its_settings(clien
     onboard(client, "disc", part(0), part(1))
     client.patch("/categories/disc", json={"k": 9}).raise_for_status()
     client.delete("/categories/disc").raise_for_status()
-    for original in [each for each in (tmp_path / "originals").rglob("*") if each.is_file()]:
+    for original in [path for path in (tmp_path / "originals").rglob("*") if path.is_file()]:
         original.unlink()
     answer = client.post("/categories/disc/restore").raise_for_status().json()
     assert (answer["restored"], [each["filename"] for each in answer["lost"]]) == (0, ["0.png", "1.png"])
@@ -129,7 +131,7 @@ def test_a_reference_from_feedback_is_one_still_when_it_comes_back(client: TestC
     [promoted] = made_from(client)
     assert made_from(client) == {promoted: fine["id"]}
     page = client.get("/references", params={"from_feedback": True}).json()
-    assert [each["id"] for each in page["references"]] == [promoted]
+    assert [reference["id"] for reference in page["references"]] == [promoted]
     client.delete(f"/references/{promoted}").raise_for_status()
     client.post(f"/references/{promoted}/restore").raise_for_status()
     assert list(made_from(client).values()) == [fine["id"]]

@@ -111,7 +111,7 @@ def test_one_that_fails_keeps_none_of_the_others_from_its_decision(plant: Plant)
     assert plant.ids() == [fine["id"], doubtful["id"]]
     held, unknown, approved = plant.decide("good", doubtful["id"], "nowhere", fine["id"])
     assert held["error"]["type"] == "/problems/confirmation-needed"
-    assert {each["reason"] for each in held["error"]["effect"]["reasons"]} >= {"threshold", "unfamiliar"}
+    assert {reason["reason"] for reason in held["error"]["effect"]["reasons"]} >= {"threshold", "unfamiliar"}
     assert unknown["error"]["type"] == "/problems/not-found"
     assert approved["inspection"]["label"] == "good"
     assert list(made_from(plant.client).values()) == [fine["id"]]

@@ -44,12 +44,12 @@ def evaluated(client: TestClient, count: int = 1) -> dict[str, Any]:
 def live(client: TestClient) -> set[str]:
     """The sha256 of the live references."""
     page = client.get("/references", params={"category": "disc", "limit": 1000}).json()
-    return {each["sha256"] for each in page["references"]}
+    return {reference["sha256"] for reference in page["references"]}
 
 
 def test_a_change_of_settings_and_references_is_rolled_back_as_a_whole(disc: TestClient) -> None:
     before = evaluated(disc)
-    ids = [each["id"] for each in disc.get("/references", params={"category": "disc"}).json()["references"]]
+    ids = [reference["id"] for reference in disc.get("/references", params={"category": "disc"}).json()["references"]]
     known, settings = live(disc), disc.get("/categories/disc").json()["settings"]
     settings["defect_classes"] = ["scratch"]  # which stay: nothing is detected by them
     [added] = onboard(disc, "disc", varied(50))
