@@ -68,7 +68,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class _Encoded:
+class EncodedCategory:
     """A category with its features and its exact scores. masks: of samples whose defective pixels are known."""
 
     category: Category
@@ -90,9 +90,9 @@ def main(
     """
     numbers = tuple(int(number) for number in layers.split(",")) if layers else None
     encoder = load_encoder(EncoderSettings(model, numbers, resize=crop * 8 // 7, crop=crop, device="cpu"))
-    categories = [_encode(encoder, category) for category in categories_of(folder)]
+    categories = [encode_category(encoder, category) for category in categories_of(folder)]
     space = encoder.space
-    base = _figures(categories, [category.exact for category in categories])
+    base = figures_of(categories, [category.exact for category in categories])
     pixels = "" if base.pixel_ap is None else f", pixel AP {base.pixel_ap:.4f}"
     print(f"float32: {4 * space.dim} bytes a patch, image AUROC {base.image_auroc:.4f}{pixels}\n")
     print(f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}")
@@ -113,10 +113,10 @@ def main(
             float(np.abs(a.cells - category.exact.cells).max()) for a, category in zip(found, categories, strict=True)
         )
         megabytes = size * len(space.layers) * math.prod(space.global_grid) / 1e6
-        figures = _figures(categories, found)
+        figures = figures_of(categories, found)
         changes = (
-            _change(figures.image_auroc, base.image_auroc),
-            _change(figures.pixel_ap, base.pixel_ap),
+            change(figures.image_auroc, base.image_auroc),
+            change(figures.pixel_ap, base.pixel_ap),
         )
         measured = (f"{value:.1e}" for value in (bound, errors.max(), errors.mean(), cells))
         print(f"| {' | '.join((name, str(size), f'{megabytes:.3f}', *measured, *changes))} |", flush=True)
@@ -180,7 +180,7 @@ def image_auroc(categories: Sequence[Category], compared: Sequence[Scores]) -> f
     return auroc
 
 
-def _figures(categories: Sequence[_Encoded], compared: Sequence[Scores]) -> Figures:
+def figures_of(categories: Sequence[EncodedCategory], compared: Sequence[Scores]) -> Figures:
     """The means over the categories."""
     figures = []
     for category, scored in zip(categories, compared, strict=True):
@@ -192,7 +192,7 @@ def _figures(categories: Sequence[_Encoded], compared: Sequence[Scores]) -> Figu
     return mean(figures)
 
 
-def _change(now: float | None, before: float | None) -> str:
+def change(now: float | None, before: float | None) -> str:
     return "–" if now is None or before is None else f"{now - before:+.4f}"
 
 
@@ -209,11 +209,13 @@ def categories_of(folder: Path) -> list[Category]:
     ]
 
 
-def _encode(encoder: Encoder, category: Category) -> _Encoded:
+def encode_category(encoder: Encoder, category: Category) -> EncodedCategory:
     references, samples = (_features(encoder, images) for images in (category.references, category.samples))
     frame = MemoryBank.empty(encoder.space).frame(None)
     masks = tuple(read_mask(sample, frame) if sample.pixels_known else None for sample in category.samples)
-    return _Encoded(category, references, samples, masks, scores(encoder, references, samples, references.patches))
+    return EncodedCategory(
+        category, references, samples, masks, scores(encoder, references, samples, references.patches)
+    )
 
 
 def _features(encoder: Encoder, images: Sequence[Reference | Sample]) -> Features:
