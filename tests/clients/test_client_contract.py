@@ -139,6 +139,7 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     assert (advice.geometry.grid, advice.cells) == ((9, 10), 90)
     assert advice.memory_bytes == advice.references * advice.reference_bytes
     assert client.update_category(name, geometry={"cells": 49}).geometry.on_mismatch == "stretch"
+    assert client.alignment("disc").references > 0
     scores = client.scores("disc")
     assert list(scores.scores) == sorted(scores.scores)
     assert len(scores.references) == client.category("disc").calibration.references
