@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from clients.demo.factory import PRODUCTS, defect_kinds, render_defective, render_good, test_seed
 from clients.demo.server import encode_png
 from tests.helpers.browser import DESKTOP, TABLET, chromium
+from tests.helpers.oidc_provider import OidcProvider
 from tests.helpers.server_process import ServerProcess
 
 _REFERENCES = 25
@@ -236,6 +238,16 @@ def system(page: Page, server: ServerProcess, folder: Path) -> None:
     page.get_by_text("settings.changed").first.wait_for()
 
 
+def sign_in(page: Page, server: ServerProcess, folder: Path) -> None:
+    """The question for a key, of a service with an identity provider; it stays when that service is gone."""
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        provider = stack.enter_context(OidcProvider(temporary))
+        keyed = stack.enter_context(ServerProcess(temporary / "data", ACCESS="keys", **provider.settings))
+        page.goto(f"http://127.0.0.1:{keyed.wait_until_live().port}/")
+        page.get_by_role("button", name="Sign in with Plant directory").wait_for()
+
+
 VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
     "inspect": inspected,
     "batch": batch,
@@ -252,6 +264,7 @@ VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
     "area": area,
     "history": history,
     "system": system,
+    "sign-in": sign_in,
 }
 
 
