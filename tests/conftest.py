@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,16 @@ def unsigned() -> Iterator[None]:
     token = acting.set(acting.get())
     yield
     acting.reset(token)
+
+
+@pytest.fixture(autouse=True)
+def logged_apart() -> Iterator[None]:
+    """A command that a test runs in this process logs to its own standard error, which later tests do not have."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def test_sources_gates_and_sinks_are_reported_with_their_errors_and_without_secr
             table_text, _, rest = output.getvalue().partition("\n[")
             assert "failing" in table_text
             assert f"reported: {gate.name}: " in table_text
-            assert "reported" in [pod["name"] for pod in json.loads("[" + rest)]
+            assert "reported" in [station["name"] for station in json.loads("[" + rest)]
             process.kill()
             process.wait()
         wait_until(lambda: (reported(client, "reported") or station).silent, "a silent station", 30)
