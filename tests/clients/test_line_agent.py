@@ -127,6 +127,9 @@ part_node = "ns=2;s=Part"
             triggered += 1
             wait_until(is_decided, "a decision on a part")
 
+    def written_indices() -> list[int]:
+        return [int(words[2]) for words in plant.printed("modbus_server") if words[:2] == ["register", "3"]]
+
     def lab_is_complete() -> bool:
         return len(listener.messages("kill/lab/record")) >= dropped and len(list(stored.glob("*.json"))) >= dropped
 
@@ -141,6 +144,7 @@ part_node = "ns=2;s=Part"
             drop_some(8)
             trigger_some(3)
             wait_until(lambda: "service" in agent.errors()["lab"], "the agent notices that the service is unavailable")
+            wait_until(lambda: len(written_indices()) == triggered, "the gate's controller has every decision")
             process.kill()
         drop_some(4)
     with contextlib.ExitStack() as restarted:
@@ -181,12 +185,16 @@ part_node = "ns=2;s=Part"
     assert {decision["decision"] for decision in decisions if decision["reason"] == "fail-safe"} == {"reject"}
     messages = listener.messages("kill/press/record")
     assert [message["part_id"] for message in messages] == parts
-    assert [message["decision"] for message in messages] == [decision["decision"] for decision in decisions]
+    sent, recorded = ([message["decision"] for message in told] for told in (decisions, messages))
+    # The gate goes first: the decision on the last part may have been sent, and not stored, when the agent was killed.
+    if recorded[5] == "missed":
+        assert messages[5]["reason"] == "restart"
+        recorded[5] = sent[5]
+    assert recorded == sent
     assert {message["outcome"] for message in messages} == {"inspected"}
     assert sorted(each.part_id or "" for each in inspected["press"]) == parts
     writes = plant.printed("modbus_server")
-    indices = [int(words[2]) for words in writes if words[:2] == ["register", "3"]]
-    assert indices == [decision["sequence"] for decision in decisions]
+    assert written_indices() == [decision["sequence"] for decision in decisions]
     before = {words[2]: writes[index - 1] for index, words in enumerate(writes) if words[:2] == ["register", "3"]}
     for decision in decisions:
         assert before[str(decision["sequence"])] in (
