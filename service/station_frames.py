@@ -39,7 +39,8 @@ class StationFrames:
             self._path(station, "jpg").unlink(missing_ok=True)
         mark = self._path(station, "watched")
         mark.touch()
-        _set_time(mark, 0.0)
+        with suppress(FileNotFoundError):  # deleted this instant, as one that nobody had renewed: the next look does
+            _set_time(mark, 0.0)
 
     def is_watched(self, station: str) -> bool:
         """Whether a frame of the station was requested within ten seconds."""

@@ -96,6 +96,15 @@ def best_similarities(
     return best
 
 
+def similarities_by_search(
+    engine: PatchSearchEngine, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
+) -> NDArray[np.float32]:
+    """`PatchSearchEngine.max_similarity` of an engine that has nothing quicker than its `search`."""
+    weights = np.full(len(queries), 1 / len(queries), np.float32)
+    [matches] = engine.search(memory, [PatchQuery(queries, rows, rho, weights)])
+    return matches.similarities
+
+
 def search_by_grid(
     memory: MemoryBank,
     queries: Sequence[PatchQuery],

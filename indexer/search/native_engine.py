@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from indexer.memory import CODEC_NAMES, MemoryBank
 from indexer.memory.device_cache import CodeSource, HostCodes
-from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid
+from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid, similarities_by_search
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.native import InstructionSet, Search, instruction_sets, library
 from indexer.search.neighbourhood import covers, neighbour_cells
@@ -59,9 +59,7 @@ class NativeEngine(GlobalRetrieval):
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
-        weights = np.full(len(queries), 1 / len(queries), np.float32)
-        [matches] = self.search(memory, [PatchQuery(queries, rows, rho, weights)])
-        return matches.similarities
+        return similarities_by_search(self, memory, queries, rows, rho)
 
     def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """See `PatchSearchEngine.search`."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from indexer.memory import Codec, MemoryBank
 from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
 from indexer.search import kernels
-from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid
+from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid, similarities_by_search
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.query_grouping import MAX_GROUP_SIZE, group_queries
@@ -84,9 +84,7 @@ class TritonEngine(GlobalRetrieval):
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
-        weights = np.full(len(queries), 1 / len(queries), np.float32)
-        [answer] = self.search(memory, [PatchQuery(queries, rows, rho, weights)])
-        return answer.similarities
+        return similarities_by_search(self, memory, queries, rows, rho)
 
     @torch.inference_mode()
     def search(self, memory: MemoryBank, questions: Sequence[PatchQuery]) -> list[PatchMatches]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -27,6 +28,22 @@ def run_steps(
 
     check: called after each step with the share done, 0 to 1; what it raises ends the work.
     """
+    step, ended = _stepper(steps)
+    while not ended:
+        check(worker.submit_calibration(step).result())
+    return ended[0]
+
+
+async def await_steps(worker: InferenceWorker, steps: Generator[float, None, T]) -> T:
+    """The same for a request: no thread waits for the worker's idle time."""
+    step, ended = _stepper(steps)
+    while not ended:
+        await asyncio.wrap_future(worker.submit_calibration(step))
+    return ended[0]
+
+
+def _stepper(steps: Generator[float, None, T]) -> tuple[Callable[[MemoryBank], float], list[T]]:
+    """The next step, as the worker runs it: returns the share done. What the steps return is put into the list."""
     ended: list[T] = []
 
     def step(_: MemoryBank) -> float:
@@ -36,6 +53,4 @@ def run_steps(
             ended.append(end.value)
             return 1.0
 
-    while not ended:
-        check(worker.submit_calibration(step).result())
-    return ended[0]
+    return step, ended

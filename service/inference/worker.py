@@ -198,12 +198,15 @@ class InferenceWorker:
     def _next_batch(self) -> list[_Job] | None:
         """Wait for the next batch of the most urgent queue; None when stopped and drained."""
         with self._changed:
-            while not (queue := self._next_queue()) or self._awaited_in_vain(queue):
-                if queue is not None:
-                    continue
-                if self._stopping:
+            while True:
+                if (queue := self._next_queue()) is not None:
+                    self._wait_until_complete(queue)
+                    if queue:
+                        break  # else other threads have taken all of it meanwhile
+                elif self._stopping:
                     return None
-                self._changed.wait()
+                else:
+                    self._changed.wait()
             # Work without an image is taken singly, so that a detection waits for one step of it at most; so is an
             # image that is onboarded while detections wait.
             singly = queue[0].image is None or (queue[0].priority is not Priority.DETECT and self.waiting)
@@ -213,11 +216,10 @@ class InferenceWorker:
                 batch.append(queue.popleft())
         return [job for job in batch if self._should_run(job)]
 
-    def _awaited_in_vain(self, queue: deque[_Job]) -> bool:
-        """Wait until a batch of a queue is complete or has waited long enough. True if other threads took all of it."""
+    def _wait_until_complete(self, queue: deque[_Job]) -> None:
+        """Until a batch of a queue is complete or has waited long enough."""
         if queue is self._queues[Priority.DETECT] and len(queue) < self._batch_size:
             self._changed.wait_for(lambda: self._stopping or self._complete(queue), self._max_batch_delay)
-        return not queue
 
     def _complete(self, queue: deque[_Job]) -> bool:
         """Whether a batch of detections has nothing to wait for: it is full, or no other image is on its way."""

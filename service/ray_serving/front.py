@@ -30,6 +30,7 @@ from indexer.memory import MemoryBank
 from indexer.memory.device_cache import CodeSource, HostCodes
 from indexer.references.reference_shard import Coding, ShardQuery
 from indexer.search import BestMatch, PatchMatches, PatchQuery, choose_engine
+from indexer.search.engine import similarities_by_search
 from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.shards import merge_matches
 from service.inference.backend import Backend
@@ -100,9 +101,7 @@ class RayPatchSearch(GlobalRetrieval):
         self, memory: MemoryBank, queries: torch.Tensor, rows: NDArray[np.int64], rho: int
     ) -> NDArray[np.float32]:
         """See `PatchSearchEngine.max_similarity`."""
-        weights = np.full(len(queries), 1 / len(queries), np.float32)
-        [matches] = self.search(memory, [PatchQuery(queries, rows, rho, weights)])
-        return matches.similarities
+        return similarities_by_search(self, memory, queries, rows, rho)
 
     def search(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """See `PatchSearchEngine.search`. ClusterError when no replica answers."""

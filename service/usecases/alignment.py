@@ -6,7 +6,7 @@ import asyncio
 
 from indexer.calibration.alignment import Alignment, measure_alignment
 from indexer.domain.category import CategorySettings
-from service.background.worker_steps import run_steps
+from service.background.worker_steps import await_steps
 from service.state import AppState
 
 
@@ -14,4 +14,4 @@ async def alignment_of(state: AppState, name: str) -> tuple[Alignment | None, Ca
     """How alike its references lie, None where that cannot be said, and its settings. CategoryNotFound."""
     category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
     steps = measure_alignment(state.library.memory, name, category.settings.scoring)
-    return await asyncio.to_thread(run_steps, state.worker, steps), category.settings
+    return await await_steps(state.worker, steps), category.settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.what_if import WhatIf, estimate_calibration
@@ -20,11 +20,10 @@ from indexer.domain.verdict import Decision
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
+from service.background.worker_steps import await_steps
 from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState
-
-T = TypeVar("T")
 
 MAX_SEARCHED = 48  # references searched for anew; with as many or fewer nothing is estimated
 MAX_MEASURED = 512  # references measured anew from the searches that are kept, which takes milliseconds each
@@ -157,21 +156,7 @@ async def _estimate(state: AppState, memory: MemoryBank, before: Calibration, se
     if stored is None:
         return WhatIf(before, 0)
     most = MAX_MEASURED if (stored.k, stored.rho) == (settings.k, settings.rho) else MAX_SEARCHED
-    return await _run_steps(state, estimate_calibration(memory, state.engine, before, stored, settings, most))
-
-
-async def _run_steps(state: AppState, steps: Generator[float, None, T]) -> T:
-    ended: list[T] = []
-
-    def step(_: MemoryBank) -> None:
-        try:
-            next(steps)
-        except StopIteration as end:
-            ended.append(end.value)
-
-    while not ended:
-        await asyncio.wrap_future(state.worker.submit_calibration(step))
-    return ended[0]
+    return await await_steps(state.worker, estimate_calibration(memory, state.engine, before, stored, settings, most))
 
 
 async def _search_again(

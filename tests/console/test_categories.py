@@ -234,7 +234,7 @@ def test_settings_show_what_they_would_change_before_they_are_saved(page: Page, 
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     for index in range(weights.count()):
         weights.nth(index).fill("1")
-    page.get_by_label("Pooled share").fill("0.5")
+    page.get_by_label("Pooled share of the map").fill("0.5")
     expect(would).to_contain_text("scored anew")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#notices")).to_contain_text("Saved")
@@ -243,6 +243,20 @@ def test_settings_show_what_they_would_change_before_they_are_saved(page: Page, 
     page.get_by_role("button", name="Undo").last.click()
     expect(weights.first).to_have_value("")
     assert server.client.get("/categories/disc").json()["settings"] == before
+
+
+def hold_patches(page: Page) -> list[Route]:
+    """The changes of discs that the page sends from now on, which wait to be let go."""
+    held: list[Route] = []
+
+    def hold_back(route: Route) -> None:
+        if route.request.method == "PATCH":
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/categories/disc", hold_back)
+    return held
 
 
 def areas(server: ServerProcess) -> list[list[list[float]]] | None:
@@ -391,19 +405,27 @@ def test_areas_are_ignored_drawn_undone_and_not_lost_by_leaving(
     server.wait_until_calibrated("disc")
 
 
+def test_what_is_typed_while_settings_are_saved_is_kept(page: Page, server: ServerProcess) -> None:
+    before = server.client.get("/categories/disc").json()["settings"]
+    held = hold_patches(page)
+    page.goto("/#/categories/disc/settings")
+    page.get_by_label("References compared with").fill("7")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("Pooled share of the map").fill("3")
+    held.pop().continue_()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    expect(page.get_by_label("Pooled share of the map")).to_have_value("3")
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    assert server.client.get("/categories/disc").json()["settings"] == {**before, "k": 7}
+    server.client.patch("/categories/disc", json={"k": before["k"]}).raise_for_status()
+    server.wait_until_calibrated("disc")
+
+
 def test_what_is_drawn_while_a_region_is_saved_is_kept(page: Page, server: ServerProcess) -> None:
     page.goto("/#/categories/disc/region")
     page.get_by_role("button", name="Add an area").click()
     expect(page.get_by_text("1 area is inspected. Not saved yet.")).to_be_visible()
-    held: list[Route] = []
-
-    def hold_back(route: Route) -> None:
-        if route.request.method == "PATCH":
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route("**/categories/disc", hold_back)
+    held = hold_patches(page)
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Add an area").click()
     expect(page.get_by_text("2 areas are inspected.")).to_be_visible()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 
 from touchstone_client import AsyncClient
+from touchstone_line_agent.failure_log import FailureLog
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.sources import Frame
 from touchstone_line_agent.sources.frame_encoding import encode_jpeg
 from touchstone_line_agent.station import Station
-
-log = logging.getLogger("touchstone.line_agent")
 
 _INTERVAL_S = 0.5
 
@@ -27,8 +25,9 @@ class FrameSender:
         self._station = station
         self._watched = watched
         self._client = client
-        self._metrics = metrics
-        self._logged_error = ""
+        name = station.name
+        what = f"{name}: its camera's image cannot be sent to the service"
+        self._failures = FailureLog(what, metrics.frame_failures.labels(name))
 
     async def run(self) -> None:
         """Send until cancelled. Returns at once for a station that sends no frames."""
@@ -53,15 +52,9 @@ class FrameSender:
             data = await asyncio.to_thread(encode_jpeg, frame.values, bit_depth)
             answer = await self._client.send_station_frame(name, data, age_s=time.monotonic() - frame.taken_at)
         except Exception as error:  # whatever it is, the station's other tasks go on
-            self._report(f"{type(error).__name__}: {error}")
+            self._failures.failed(error)
             return False
-        self._logged_error = ""
+        self._failures.succeeded()
         if not answer.watched:
             self._watched.clear()
         return True
-
-    def _report(self, error: str) -> None:
-        self._metrics.frame_failures.labels(self._station.name).inc()
-        if error != self._logged_error:
-            log.warning("%s: its camera's image cannot be sent to the service: %s", self._station.name, error)
-        self._logged_error = error

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from touchstone_client import AsyncClient
+from touchstone_line_agent.failure_log import FailureLog
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.station import Station
-
-log = logging.getLogger("touchstone.line_agent")
 
 _REPORT_INTERVAL_S = 3.0  # the service calls a station silent after 12 s
 _CHECK_INTERVAL_S = 0.5  # for errors that appear or end
@@ -26,8 +24,9 @@ class StationReporter:
         self._station = station
         self._watched = watched
         self._client = client
-        self._metrics = metrics
-        self._logged_error = ""
+        name = station.name
+        what = f"{name}: its state cannot be reported to the service"
+        self._failures = FailureLog(what, metrics.report_failures.labels(name))
 
     async def run(self) -> None:
         """Report until cancelled."""
@@ -42,12 +41,8 @@ class StationReporter:
         try:
             reported = await self._client.report_station(self._station.name, self._station.snapshot())
         except Exception as error:  # whatever it is, the station's other tasks go on
-            self._metrics.report_failures.labels(self._station.name).inc()
-            message = f"{type(error).__name__}: {error}"
-            if message != self._logged_error:
-                log.warning("%s: its state cannot be reported to the service: %s", self._station.name, message)
-            self._logged_error = message
+            self._failures.failed(error)
             self._watched.clear()
         else:
-            self._logged_error = ""
+            self._failures.succeeded()
             (self._watched.set if reported.watched else self._watched.clear)()

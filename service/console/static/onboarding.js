@@ -239,7 +239,7 @@ export function showOnboarding(place, known, signal) {
       fill(rating, h("h2", {}, t("onboard.third")), body, advised);
       fill(finish, h("a", { class: "button primary", href: `#/categories/${encodeURIComponent(category.name)}` }, t("onboard.done")));
       await showRejects(body, category, showing.signal, prepare);
-      if (!showing.signal.aborted && !known) await advise(category);
+      if (!showing.signal.aborted && !known) advise(category, showing.signal); // beside the rest: a busy line's parts come first
       if (!showing.signal.aborted && trying.hidden && body.querySelector(".rating")) {
         trying.hidden = false;
         fill(trying, h("h2", {}, t("onboard.fourth")), h("p", { class: "hint" }, t("try.meaning")), tryParts(category.name, signal));
@@ -250,14 +250,25 @@ export function showOnboarding(place, known, signal) {
   }
 
   /** That the parts lie anywhere, where they do. */
-  async function advise({ name: category }) {
+  async function advise({ name: category }, mine) {
     const path = `/categories/${encodeURIComponent(category)}`;
-    const apply = async () => {
-      await send("PATCH", path, { rho: ANYWHERE });
+    try {
+      fill(advised, await alignmentNotice(path, apply, mine));
+    } catch (error) {
+      if (!mine.aborted) tellProblem(error);
+    }
+
+    async function apply() {
+      try {
+        await send("PATCH", path, { rho: ANYWHERE });
+      } catch (error) {
+        tellProblem(error);
+        return false;
+      }
       tell(t("settings.saved"));
-      await rate();
-    };
-    fill(advised, await alignmentNotice(path, apply, showing.signal));
+      rate();
+      return true;
+    }
   }
 
   /** A new category whose references are too few for its rate gets the smallest one that they support. */
