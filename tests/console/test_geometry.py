@@ -109,6 +109,24 @@ def test_a_new_product_gets_the_chosen_resolution_after_its_cost_is_confirmed(
     assert rows * columns < 400
 
 
+def test_onboarding_offers_to_compare_parts_that_lie_anywhere_with_all_places(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    paths = []
+    for seed in range(8):
+        path = tmp_path / f"weave-{seed}.png"
+        path.write_bytes(shifted(seed))
+        paths.append(path)
+    page.goto("/#/categories?new")
+    page.get_by_label("Name of the product").fill("weave")
+    page.get_by_label("Choose an image").set_input_files(paths)
+    notice = page.get_by_role("region", name="Position of the parts")
+    notice.get_by_role("button", name="Compare with all places").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    expect(notice).to_have_count(0)
+    assert server.client.get("/categories/weave").json()["settings"]["rho"] == 255
+
+
 def test_parts_that_lie_anywhere_are_noticed_and_compared_so_with_two_clicks(page: Page, server: ServerProcess) -> None:
     server.teach("web", *(shifted(seed) for seed in range(8)))
     server.wait_until_calibrated("web")
