@@ -21,17 +21,21 @@ class Progress:
     def __init__(self, bar: bars.Progress) -> None:
         self._bar = bar
         self._printed = time.monotonic()
+        self._begun: set[bars.TaskID] = set()  # tasks of which a line was printed, and not yet the last
 
     def task(self, what: str, total: int | None = None) -> Task:
         """Begin a task of `total` items; None while it is not known how many there are."""
         return Task(self, self._bar, self._bar.add_task(what, total=total))
 
     def print_if_due(self, task: bars.Task) -> None:
-        """Print a task's progress, without a terminal, if the last line is old enough."""
+        """Print a task's progress, without a terminal: a line now and then, and the end of what was begun."""
         now = time.monotonic()
-        if self._bar.disable and now >= self._printed + _SECONDS:
-            self._printed = now
-            print(line_of(task), file=sys.stderr, flush=True)
+        due = now >= self._printed + _SECONDS or (task.finished and task.id in self._begun)
+        if not (self._bar.disable and due):
+            return
+        self._printed = now
+        (self._begun.discard if task.finished else self._begun.add)(task.id)
+        print(line_of(task), file=sys.stderr, flush=True)
 
 
 class Task:

@@ -83,3 +83,19 @@ def test_the_time_left_is_right_where_items_are_done_in_bursts(
     assert last.startswith("images: 40 of 80, 0.2 a second, 0:0"), last
     hours, minutes, seconds = map(int, re.findall(r"\d+", last.rpartition(",")[2]))
     assert 3600 * hours + 60 * minutes + seconds == pytest.approx(5 * 61.6, rel=0.35)
+
+
+def test_what_was_begun_is_seen_to_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log does not stop at 521 of 533; work that was too short for a line stays silent."""
+    monkeypatch.setattr("indexer.progress._SECONDS", 0.0)
+    with progress() as shown:
+        long, short = shown.task("images", 3), shown.task("sheets", 1)
+        long.advance()
+        monkeypatch.setattr("indexer.progress._SECONDS", 3600.0)
+        for _ in range(2):
+            long.advance()
+        short.advance()
+        long.advance(0)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("images: 1 of 3")
+    assert last.startswith("images: 3 of 3")
