@@ -90,7 +90,8 @@ def verify(
 ) -> None:
     """Verify every segment, image and map against the catalogue, online; or every file of a backup.
 
-    Of a data folder, also print how far the codec moves scores at most: the largest error of its stored patches.
+    Of a data folder, also print for each category how far the codec moves its scores at most: the largest error of its
+    stored patches.
 
     Exit code: 0 no problems; 1 problems, one line each; 2 verification is not possible.
 
@@ -110,8 +111,9 @@ def verify(
         errors = code_errors(_existing(settings), shown.task("codes").reach) if saved is None else None
     which = f"backup {done.name}: " if saved is not None else ""
     if errors is not None:
-        by_layer = ", ".join(f"{layer} {_at_most(error)}" for layer, error in errors.by_layer.items())
-        print(f"{errors.codec} codes move no score by more than {_at_most(errors.largest)} ({by_layer})")
+        for of in errors.categories:
+            by_layer = ", ".join(f"{layer} {_at_most(error)}" for layer, error in of.by_layer.items())
+            print(f"{of.category}: {errors.codec} codes move no score by more than {_at_most(of.largest)} ({by_layer})")
     _print_report(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
 
