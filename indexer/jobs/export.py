@@ -1,14 +1,14 @@
-"""Exports categories into one folder that is served on another machine, without a database."""
+"""Exports categories into one folder, or a bucket, that is served on another machine, without a database."""
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
@@ -18,6 +18,7 @@ from indexer.domain.errors import FeatureSpaceMismatch
 from indexer.domain.stored_file import NamedFile
 from indexer.encoders import EncoderSettings, FeatureSpace
 from indexer.jobs.checked_files import FileFault, copy
+from indexer.jobs.exported_bucket import ExportedBucket
 from indexer.jobs.exported_folder import (
     CATALOGUE,
     CONVERTED,
@@ -30,23 +31,56 @@ from indexer.jobs.exported_folder import (
     ExportError,
     Manifest,
 )
+from indexer.s3 import S3Location
 from indexer.storage.durable import durable_write, sync_folder
 
 Progress = Callable[[int, int], None]  # told how many of how many files are done
 
 
+class ExportTarget(Protocol):
+    """Where an export is written."""
+
+    def save(self, source: Path, file: NamedFile) -> ExportedFile:
+        """Copy a file, verified. FileFault when the source is missing, unreadable or has another checksum."""
+        ...
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest: what was saved is an export from now on."""
+        ...
+
+
+class _NewFolder:
+    """A folder that nobody knows yet."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def save(self, source: Path, file: NamedFile) -> ExportedFile:
+        """See `ExportTarget.save`."""
+        content = copy(source, self._root / file.path, file.sha256)
+        return ExportedFile(content.sha256, content.bytes)
+
+    def finish(self, manifest: Manifest) -> None:
+        """See `ExportTarget.finish`."""
+        with durable_write(self._root / MANIFEST) as file:
+            file.write(manifest.to_json().encode())
+
+
 def export(
     folder: DataFolder,
     categories: Collection[str],
-    target: Path,
+    target: Path | S3Location,
     settings: EncoderSettings,
     space: FeatureSpace,
     progress: Progress,
 ) -> Manifest:
-    """Write what serving these categories takes to a new folder, whole or not at all; services may go on meanwhile.
+    """Write what serving these categories takes, whole or not at all; services may go on meanwhile.
 
-    settings: of the encoder whose space is given. ExportError, FeatureSpaceMismatch, CategoryNotFound and OSError.
+    target: a new folder; or a location in a bucket, where it takes the place of an earlier export. settings: of the
+    encoder whose space is given. ExportError, ObjectStorageError, FeatureSpaceMismatch, CategoryNotFound and OSError.
     """
+    if isinstance(target, S3Location):
+        return _write(folder, categories, ExportedBucket(target), settings, space, progress)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"{target} is not empty: export into a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,23 +89,25 @@ def export(
         made.mkdir(mode=0o700)  # it holds the hashes of keys
         (made / ORIGINALS).mkdir()
         (made / SEGMENTS).mkdir()
-        manifest = _written(folder, categories, made, settings, space, progress)
-        with durable_write(made / MANIFEST) as file:
-            file.write(manifest.to_json().encode())
+        manifest = _write(folder, categories, _NewFolder(made), settings, space, progress)
         made.rename(target)
         sync_folder(target.parent)
     return manifest
 
 
-def _written(
+def _write(
     folder: DataFolder,
     categories: Collection[str],
-    target: Path,
+    target: ExportTarget,
     settings: EncoderSettings,
     space: FeatureSpace,
     progress: Progress,
 ) -> Manifest:
-    with _opened(folder) as catalogue, folder.lock.shared():  # no file is deleted meanwhile
+    with (
+        _opened(folder) as catalogue,
+        folder.lock.shared(),  # no file is deleted meanwhile
+        tempfile.TemporaryDirectory(prefix="touchstone-") as temporary,
+    ):
         memory = catalogue.memories.active()
         if memory is None or memory.fingerprint != space.fingerprint:
             made_by = "nothing" if memory is None else FeatureSpace.from_json(memory.space_json).encoder
@@ -79,28 +115,36 @@ def _written(
                 f"the memory in {folder.root} was made by {made_by}, not by {space.encoder} with these settings: "
                 "export with its own encoder"
             )
-        named = [
-            (folder.root / named_file.path, named_file)
-            for named_file in extract(catalogue, target / CATALOGUE, categories)
-        ]
+        extracted = Path(temporary) / CATALOGUE
+        stored = extract(catalogue, extracted, categories)
         listed = catalogue.categories.list()
         counts = {category.name: category.references for category in listed if category.name in categories}
         model, of_encoder = _encoder(settings.model)
-        named += [*of_encoder, *_below(folder.root / CONVERTED, CONVERTED)]
-        files = {CATALOGUE: _content(target / CATALOGUE)}
+        named = [
+            (extracted, NamedFile(CATALOGUE, None)),
+            *((folder.root / file.path, file) for file in stored),
+            *of_encoder,
+            *_below(folder.root / CONVERTED, CONVERTED),
+        ]
+        files = {}
         for index, (source, file) in enumerate(named):
             progress(index, len(named))
-            files[file.path] = _copied(source, target / file.path, file.sha256)
+            try:
+                files[file.path] = target.save(source, file)
+            except FileFault as fault:
+                raise ExportError(f"{source}: {fault}; see `touchstone verify`") from fault
+        manifest = Manifest(
+            touchstone=version("touchstone"),
+            schema=migrations.NEEDED,
+            exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            encoder=ExportedEncoder(model, settings.layers, settings.dtype, settings.runtime),
+            fingerprint=space.fingerprint,
+            references=counts,
+            files=files,
+        )
+        target.finish(manifest)
         progress(len(named), len(named))
-    return Manifest(
-        touchstone=version("touchstone"),
-        schema=migrations.NEEDED,
-        exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        encoder=ExportedEncoder(model, settings.layers, settings.dtype, settings.runtime),
-        fingerprint=space.fingerprint,
-        references=counts,
-        files=files,
-    )
+    return manifest
 
 
 @contextmanager
@@ -125,16 +169,3 @@ def _below(root: Path, name: str) -> list[tuple[Path, NamedFile]]:
     """Every file below a folder: where it lies, and its path in the export; none where there is no folder."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return [(path, NamedFile(f"{name}/{path.relative_to(root)}", None)) for path in files]
-
-
-def _copied(source: Path, target: Path, sha256: str | None) -> ExportedFile:
-    try:
-        content = copy(source, target, sha256)
-    except FileFault as fault:
-        raise ExportError(f"{source}: {fault}; see `touchstone verify`") from fault
-    return ExportedFile(content.sha256, content.bytes)
-
-
-def _content(path: Path) -> ExportedFile:
-    with path.open("rb") as file:
-        return ExportedFile(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from indexer.jobs.checked_files import FileFault, check, check_size
 
@@ -18,6 +19,8 @@ ENCODER = "encoder"  # folder of a local encoder's files
 CONVERTED = "converted"  # folder of what other runtimes than torch take
 CATALOGUE = "catalogue.sqlite"
 SEGMENTS, ORIGINALS = "segments", "originals"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ExportError(Exception):
@@ -62,18 +65,42 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """The manifest of a folder. ExportError where there is none that this version can read."""
         try:
-            fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            text = (folder / MANIFEST).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise no_manifest(folder) from None
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{folder / MANIFEST} cannot be read ({error}): export again") from error
+        return cls.from_json(text, str(folder))
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Manifest:
+        """The inverse of `to_json`. source: the folder or bucket that it is of. ExportError."""
+        try:
+            fields = json.loads(text)
             written = fields.pop("format")
             if written > FORMAT:
-                raise ExportError(f"{folder} was exported by a newer version of Touchstone: serve it with that")
+                raise ExportError(f"{source} was exported by a newer version of Touchstone: serve it with that")
             encoder = fields.pop("encoder")
             encoder["layers"] = None if encoder["layers"] is None else tuple(encoder["layers"])
-            files = {path: ExportedFile(**values) for path, values in fields.pop("files").items()}
+            files = {path: _checked(path, ExportedFile(**values)) for path, values in fields.pop("files").items()}
             return cls(encoder=ExportedEncoder(**encoder), files=files, **fields)
-        except FileNotFoundError:
-            raise ExportError(f"{folder} holds no {MANIFEST}: it is no export, or one that was cut off") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ExportError(f"{folder / MANIFEST} cannot be read ({error}): export again") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExportError(f"{source}/{MANIFEST} cannot be read ({error}): export again") from error
+
+
+def no_manifest(source: object) -> ExportError:
+    """Of a folder or bucket in which no export was finished."""
+    return ExportError(f"{source} holds no {MANIFEST}: it is no export, or one that was cut off")
+
+
+def _checked(path: str, file: ExportedFile) -> ExportedFile:
+    """A file that a manifest names. ValueError where it would lie outside the export."""
+    parts = PurePosixPath(path).parts
+    if parts[:1] not in [(name,) for name in (CATALOGUE, SEGMENTS, ORIGINALS, ENCODER, CONVERTED)] or ".." in parts:
+        raise ValueError(f"it names {path}")
+    if not _DIGEST.fullmatch(file.sha256):
+        raise ValueError(f"{path} has no checksum")
+    return file
 
 
 def verify(folder: Path, manifest: Manifest) -> None:

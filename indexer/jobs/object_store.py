@@ -1,4 +1,4 @@
-"""Backups in a bucket of S3, or of a server that speaks its protocol."""
+"""Files of backups and exports in a bucket of S3, or of a server that speaks its protocol."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ObjectStore:
         content = content_of(source)
         if sha256 is not None and content.sha256 != sha256:
             raise FileFault("damaged")
-        self._send(source, path)
+        self.send(source, path)
         return content
 
     def fetch(self, path: str, target: Path, sha256: str) -> Content:
@@ -77,9 +77,10 @@ class ObjectStore:
             made = Path(folder) / "file"
             with made.open("wb") as file:
                 yield file
-            self._send(made, path)
+            self.send(made, path)
 
-    def _send(self, source: Path, path: str) -> None:
+    def send(self, source: Path, path: str) -> None:
+        """Save a file that has been checked."""
         with failures_of(self._location, OSError):
             self._fs.put_file(os.fspath(source), self._location.key(path))
 

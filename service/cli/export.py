@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_setti
 
 def export(
     categories: Annotated[list[str], typer.Argument(help="Categories to export.", metavar="CATEGORY")],
-    to: Annotated[Path, typer.Option(help="New folder to write; `touchstone serve --from` serves it.")],
+    to: Annotated[str, typer.Option(help="New folder, or s3://BUCKET/PREFIX; `touchstone serve --from` serves it.")],
     data: Data = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
@@ -22,29 +21,51 @@ def export(
     The folder holds references, calibrations, category settings, the encoder's settings (and a local encoder's files),
     API keys, and a checksum of every file. It holds no inspections. Services may run meanwhile.
 
+    Into a bucket, with the extra `s3`: an export takes the place of an earlier one there, and only new files are sent.
+    Endpoint and credentials come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ~/.aws or the
+    machine's role.
+
     \b
     touchstone export bracket bottle --to press-4
     touchstone serve --from press-4 --read-only          # on the other machine
+    touchstone export bracket bottle --to s3://plant/press-4
+    touchstone serve --from s3://plant/press-4 --copy /srv/press-4 --read-only
     """
     from indexer.settings import DataSettings
 
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     # torch takes seconds to import; --help should not.
     from indexer.catalogue.data_folder import DataFolder
-    from indexer.domain.errors import CatalogueError, CategoryNotFound, EncoderError, FeatureSpaceMismatch
+    from indexer.domain.errors import (
+        CatalogueError,
+        CategoryNotFound,
+        EncoderError,
+        FeatureSpaceMismatch,
+        ObjectStorageError,
+    )
     from indexer.encoders import load_encoder
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.jobs.export import export as run
     from indexer.jobs.exported_folder import ExportError
     from indexer.progress import progress
+    from indexer.s3 import location_of
 
     try:
+        target = location_of(to)
         folder = DataFolder.existing(settings.data, settings.database_url)
         loaded = load_encoder(encoder_of_memory(settings))
         with progress() as shown:
             report = shown.task("files").reach
-            done = run(folder, categories, to, settings.encoder_settings, loaded.space, report)
-    except (EncoderError, ExportError, FeatureSpaceMismatch, CategoryNotFound, CatalogueError, OSError) as error:
+            done = run(folder, categories, target, settings.encoder_settings, loaded.space, report)
+    except (
+        EncoderError,
+        ExportError,
+        FeatureSpaceMismatch,
+        CategoryNotFound,
+        CatalogueError,
+        ObjectStorageError,
+        OSError,
+    ) as error:
         fail(str(error))
     size = sum(file.bytes for file in done.files.values())
     held = ", ".join(f"{name} ({count} references)" for name, count in done.references.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +28,16 @@ def serve(
         bool, typer.Option("--open", help="Require no API keys; on a loopback address only [TOUCHSTONE_ACCESS=open].")
     ] = False,
     exported: Annotated[
-        Path | None, typer.Option("--from", help="Folder of `touchstone export`, in place of --data; with --read-only.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER|s3://BUCKET/PREFIX",
+            help="What `touchstone export` wrote, in place of --data; with --read-only.",
+        ),
+    ] = None,
+    copy: Annotated[
+        Path | None,
+        typer.Option(help="Folder on this machine for a copy of the export in a bucket, renewed at each start."),
     ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Detect only: record and change nothing [TOUCHSTONE_READ_ONLY].")
@@ -39,6 +48,8 @@ def serve(
 
     With --ray, replicas on the nodes of a Ray cluster encode and search, and this process does everything else, with
     the same answers. Data folder, database and encoder must have the same paths on every node: see docs/scale.md.
+
+    With --from s3://…, files that the copy lacks are fetched first; if that fails, a complete copy is served as it is.
 
     Example:  touchstone serve --open --data my-factory
     """
@@ -56,12 +67,20 @@ def serve(
             read_only=read_only or None,
         )
         # torch and FastAPI take seconds to import; --help should not.
-        from indexer.domain.errors import CatalogueError, ClusterError, EncoderError, FeatureSpaceMismatch
+        from indexer.domain.errors import (
+            CatalogueError,
+            ClusterError,
+            EncoderError,
+            FeatureSpaceMismatch,
+            ObjectStorageError,
+        )
         from indexer.jobs.exported_folder import ExportError
         from service.auth.identity_provider import SignInUnavailable
         from service.observability.tracing import TracingUnavailable
         from service.server import serve as run
 
+        if copy is not None and exported is None:
+            fail("--copy needs --from s3://BUCKET/PREFIX")
         try:
             if ray is not None:
                 if exported is not None:
@@ -81,7 +100,7 @@ def serve(
                 fail("--from stands in place of --data and --database-url")
             if not settings.read_only:
                 fail("an exported folder is served only as it is: add --read-only")
-            with _of_export(exported, settings) as ready:
+            with _exported_folder(exported, copy) as folder, _of_export(folder, settings) as ready:
                 run(ready)
         except (
             ClusterError,
@@ -89,6 +108,7 @@ def serve(
             ExportError,
             FeatureSpaceMismatch,
             CatalogueError,
+            ObjectStorageError,
             SignInUnavailable,
             TracingUnavailable,
             OSError,
@@ -109,13 +129,36 @@ def _no_garbage_collections() -> Iterator[None]:
 
 
 @contextmanager
+def _exported_folder(exported: str, copy: Path | None) -> Iterator[Path]:
+    """The verified folder of an export."""
+    from indexer.s3 import location_of
+
+    location = location_of(exported)
+    if isinstance(location, Path):
+        from indexer.jobs.exported_folder import Manifest, verify
+
+        if copy is not None:
+            fail(f"{exported} is a folder, which is served as it is: not --copy")
+        verify(location, Manifest.read(location))
+        yield location
+        return
+    if copy is None:
+        fail(f"{exported} is served from a copy on this machine: add --copy FOLDER")
+    from indexer.jobs.exported_copy import copied_export
+    from indexer.progress import progress
+
+    with ExitStack() as stack:
+        with progress() as shown:
+            folder = stack.enter_context(copied_export(location, copy, shown.task("files").reach))
+        yield folder
+
+
+@contextmanager
 def _of_export(folder: Path, settings: Settings) -> Iterator[Settings]:
     """Settings that serve an export; the command line and the environment override the manifest."""
-    from indexer.jobs.exported_folder import ENCODER, Manifest, data_folder_of, verify
+    from indexer.jobs.exported_folder import ENCODER, Manifest, data_folder_of
 
-    manifest = Manifest.read(folder)
-    verify(folder, manifest)
-    used = manifest.encoder
+    used = Manifest.read(folder).encoder
     model = str(folder / used.model) if used.model.startswith(f"{ENCODER}/") else used.model
     chosen = {"encoder": model, "layers": used.layers, "dtype": used.dtype, "runtime": used.runtime}
     with data_folder_of(folder) as data:

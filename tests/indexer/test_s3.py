@@ -1,4 +1,7 @@
-"""A bucket of a real S3 server: backups are complete or not there, damage is named, images are indexed from it."""
+"""A bucket of a real S3 server: backups are complete or not there, damage is named, images are indexed from it.
+
+Exports in a bucket: see `tests/service/test_exported_bucket.py`.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,22 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def credentials(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in bucket.variables.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a category `disc`."""
+    folder = tmp_path_factory.mktemp("taught")
+    assert touchstone("index", folder_of(folder / "parts", ".", disc=2), data=folder / "data").exit_code == 0
+    return folder / "data"
+
+
+def with_each_command(url: str, tmp_path: Path, taught: Path) -> Iterator[Result]:
+    """What each command says that uses a bucket."""
+    for command in ("restore", "index"):
+        yield touchstone(command, url, data=tmp_path / "data")
+    yield touchstone("export", "disc", "--to", url, data=taught)
+    yield touchstone("serve", "--from", url, "--copy", tmp_path / "copy", "--read-only", data=tmp_path / "data")
 
 
 def test_a_backup_in_a_bucket_is_restored_and_its_damage_is_named_and_mended(tmp_path: Path, bucket: S3Server) -> None:
@@ -143,12 +162,17 @@ def segments(data: Path) -> set[str]:
     ],
 )
 def test_what_cannot_be_reached_is_one_line_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, variables: dict[str, str], says: str
+    tmp_path: Path,
+    taught: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    variables: dict[str, str],
+    says: str,
 ) -> None:
-    for name, value in variables.items():
+    for name, value in {"AWS_MAX_ATTEMPTS": "1", **variables}.items():
         monkeypatch.setenv(name, value)
-    for command in ("restore", "index"):
-        refused_in_one_line(touchstone(command, url, data=tmp_path / "data"), says)
+    for refused in with_each_command(url, tmp_path, taught):
+        refused_in_one_line(refused, says)
 
 
 def test_a_prefix_where_nothing_lies_is_named(tmp_path: Path) -> None:
@@ -165,12 +189,10 @@ def refused_in_one_line(done: Result, says: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_credentials_that_the_server_refuses_are_one_line(tmp_path: Path, bucket: S3Server) -> None:
+def test_credentials_that_the_server_refuses_are_one_line(tmp_path: Path, taught: Path, bucket: S3Server) -> None:
     bucket.check_credentials(True)
     try:
-        refused = [
-            touchstone(command, "s3://plant/backups", data=tmp_path / "data") for command in ("restore", "index")
-        ]
+        refused = list(with_each_command("s3://plant/backups", tmp_path, taught))
     finally:
         bucket.check_credentials(False)
     for done in refused:
@@ -179,8 +201,9 @@ def test_credentials_that_the_server_refuses_are_one_line(tmp_path: Path, bucket
         )
 
 
-def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_command_says_what_to_install(
+    tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    for command in ("restore", "index"):
-        refused = touchstone(command, "s3://plant/backups", data=tmp_path / "data")
+    for refused in with_each_command("s3://plant/backups", tmp_path, taught):
         refused_in_one_line(refused, "s3:// needs s3fs: pip install 'touchstone[s3]'")
