@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.accessibility import assert_accessible
 from tests.helpers.browser import TABLET, inspect
+from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
 VIEWS = {
@@ -69,3 +70,48 @@ def test_nothing_is_wider_than_a_tablet_held_across(page: Page) -> None:
         expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
         expect(page.get_by_text("Loading")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
+
+
+def test_nothing_is_cut_or_pushed_out_by_the_longest_names(page: Page, server: ServerProcess) -> None:
+    name, station = f"{'Gehäuseoberteil ' * 7}lackiert", "x" * 128
+    server.teach(name, part(2710, kind=1))
+    files = [("images", (f"{'f' * 180}.png", part(2711, kind=1), "image/png"))]
+    form = {"category": name, "station": station, "part_id": "7" * 128}
+    server.client.post("/detect", data=form, files=files).raise_for_status()
+    page.set_viewport_size({"width": 1024, "height": 768})
+    for address in (
+        "/",
+        "/#/live",
+        "/#/review",
+        f"/#/history?station={station}",
+        "/#/categories",
+        "/#/system",
+        "/operator",
+    ):
+        page.goto(address)
+        expect(page.get_by_text("Loading")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
+    image = page.locator(".last-part .warmed").bounding_box()
+    assert image is not None
+    assert image["height"] > 150, "the part's image has no room beside its names"
+    server.client.delete(f"/categories/{name}").raise_for_status()
+
+
+@pytest.mark.parametrize("language", ["en-GB", "de-DE"])
+def test_no_field_leaves_its_card(browser: Browser, server: ServerProcess, language: str) -> None:
+    context = browser.new_context(
+        base_url=str(server.client.base_url), viewport={"width": 1024, "height": 768}, locale=language
+    )
+    page = context.new_page()
+    page.goto("/#/categories/disc/settings")
+    expect(page.locator("#on-mismatch")).to_be_visible()
+    outside = page.locator("form.card :is(input, select, textarea)").evaluate_all(
+        """fields => fields.filter((field) => {
+          const [right, end] = [field, field.closest(".card")].map((box) => box.getBoundingClientRect().right);
+          return right > end;
+        }).map(({ id }) => id)"""
+    )
+    assert outside == []
+    weight = page.locator(".weights input").first
+    assert weight.evaluate("(field) => field.clientWidth") >= 100
+    context.close()

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from indexer.imaging.encode import encode_png
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import TABLET
+from tests.helpers.browser import TABLET, Watched
 from tests.helpers.part_images import part, plain, varied
 from tests.helpers.server_process import ServerProcess
 
@@ -133,6 +133,45 @@ def test_too_few_images_to_check_for_outliers_are_reported(page: Page, server: S
     expect(page.get_by_text("Too few images to check for outliers: 5 more needed.")).to_be_visible()
     page.goto("about:blank")  # which asks for the category no more
     server.client.delete("/categories/pin").raise_for_status()
+
+
+def test_images_go_to_a_product_of_the_same_name_only_when_that_is_confirmed(
+    watched: tuple[Page, Watched], server: ServerProcess, tmp_path: Path
+) -> None:
+    page, seen = watched
+    server.teach("cam", varied(500))
+    (tmp_path / "cam.png").write_bytes(varied(501))
+    page.goto("/#/categories?new")
+    name = page.get_by_label("Name of the product")
+    name.fill("cam")
+    page.get_by_label("Choose an image").set_input_files(tmp_path / "cam.png")
+    expect(page.get_by_text("There is a product “cam” already.")).to_be_visible()
+    expect(name).to_be_editable()
+    assert server.client.get("/categories/cam").json()["references"] == 1
+    page.get_by_role("button", name="Add the images").click()
+    expect(page.get_by_role("status").filter(has_text="1 of 1 done")).to_be_visible()
+    assert len(server.client.get("/references", params={"category": "cam"}).json()["references"]) == 2
+
+    seen.expected.add(404)
+    page.goto("/#/categories/cam")
+    expect(page.get_by_role("heading", name="cam")).to_be_visible()
+    server.client.delete("/categories/cam").raise_for_status()  # as in another tab
+    expect(page.get_by_role("alert")).to_contain_text("has been removed meanwhile")
+
+
+def test_leaving_while_images_are_being_sent_asks_first(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "late.png").write_bytes(varied(502))
+    page.goto("/#/categories?new=disc")
+    page.route("**/references", lambda route: None)  # which is never answered
+    page.get_by_label("Choose an image").set_input_files(tmp_path / "late.png")
+    expect(page.get_by_text("Sending…")).to_be_visible()
+    page.get_by_role("link", name="History").click()
+    dialog = page.get_by_role("dialog", name="Leave before all images are sent?")
+    dialog.get_by_role("button", name="Stay").click()
+    expect(page.get_by_text("Sending…")).to_be_visible()
+    page.get_by_role("link", name="History").click()
+    dialog.get_by_role("button", name="Leave").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("History")
 
 
 def test_a_dark_image_makes_no_duplicates_of_the_others(page: Page, server: ServerProcess, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.helpers.accessibility import assert_accessible
 from tests.helpers.browser import TABLET, inspect
+from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
 HISTORY = {"de": "Historie", "es": "Historial", "zh": "历史"}
@@ -62,3 +63,16 @@ def test_german_fits_on_a_tablet(page: Page, size: dict[str, int]) -> None:
             cut = "all => all.filter((each) => each.scrollWidth > each.clientWidth + 1).map((each) => each.textContent)"
             assert page.locator(f"{place}:visible").evaluate_all(cut) == [], address
         assert_accessible(page)
+
+
+def test_a_chinese_word_is_not_broken_in_the_review_queue(page: Page, server: ServerProcess) -> None:
+    files = [("images", ("plate.png", part(2802, kind=1), "image/png"))]
+    form = {"category": "disc", "station": "languages"}
+    server.client.post("/detect", data=form, files=files).raise_for_status()
+    page.goto("/#/review")
+    page.locator(".bar select").select_option("zh")
+    word = page.locator(".feed-row .verdict", has_text="未知零件").first
+    expect(word).to_be_visible()
+    box = word.bounding_box()
+    assert box is not None
+    assert box["height"] < 40

@@ -72,3 +72,18 @@ def test_a_test_set_is_given_evaluated_and_explained_and_evaluated_again_after_a
     expect(page.get_by_text("Rolled back. The test set is evaluated again.")).to_be_visible()
     category = server.client.get("/categories/disc").json()
     assert (category["settings"]["threshold"], category["references"]) == (None, 24)
+
+
+def test_each_image_that_is_not_added_is_listed_with_its_reason(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    for seed in range(5):  # more than there are notices at a time
+        (tmp_path / f"reference-{seed}.png").write_bytes(varied(seed))
+    (tmp_path / "good.png").write_bytes(varied(150))
+    page.goto("/#/categories/disc/testset")
+    page.get_by_label("Choose good parts").set_input_files(sorted(tmp_path.iterdir()))
+    refused = page.get_by_role("list", name="5 images were not added")
+    expect(refused.get_by_role("listitem")).to_have_count(5)
+    expect(refused).to_contain_text("It is a reference")
+    expect(page.get_by_text("1 image added to the test set.")).to_be_visible()
+    assert_accessible(page)

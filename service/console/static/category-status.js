@@ -30,7 +30,7 @@ export function stand(element, category) {
     ["scores", number(calibration.references)], ["needed", number(calibration.references_needed)],
     ["geometry", described(category.geometry)],
     ["duplicates", calibration.duplicates ? number(calibration.duplicates) : null],
-    ["since", drift ? t("standing.drift", { inspections: drift.inspections, since: moment(drift.since) }) : null],
+    ["since", drift ? t("standing.drift", { count: drift.inspections, since: moment(drift.since) }) : null],
   ];
   fill(element,
     h("div", { class: "chips" }, chips(category),
@@ -42,15 +42,18 @@ export function stand(element, category) {
 /** Keep that up to date until `signal` is aborted, but not under the reader's hands. */
 export function follow(element, name, signal) {
   let shown = "";
+  let gone = false;
   repeat(EVERY_MS, async () => {
+    if (gone) return;
     try {
       const category = await get(`/categories/${encodeURIComponent(name)}`, {}, signal);
       const seen = JSON.stringify(category);
       if (seen === shown || element.contains(document.activeElement)) return;
       shown = seen;
       stand(element, category);
-    } catch {
-      // the next round asks again
+    } catch (error) {
+      gone = error.status === 404; // else the next round asks again
+      if (gone) fill(element, h("p", { class: "error", role: "alert" }, t("category.gone")));
     }
   }, signal);
 }

@@ -31,7 +31,7 @@ export function defectFields({ about, changed = () => {}, signal }) {
     ["pixels", "millimetres"].map((each) => h("option", { value: each }, t(`geometry.${each}`))));
   const scale = h("input", { id: "defect-scale", type: "number", min: 0, step: "any", inputmode: "decimal", oninput: typed });
   const scaled = h("div", { class: "field", hidden: true }, h("label", { for: "defect-scale" }, t("geometry.scale")), scale);
-  const advice = h("p", { class: "hint", id: "defect-advice", role: "status" });
+  const advice = h("p", { class: "hint", id: "defect-advice", role: "status" }, t("geometry.optional"));
   const element = h("div", { class: "defect" },
     h("div", { class: "field" }, h("label", { for: "defect-size" }, t("geometry.defect")), h("span", { class: "with-unit" }, size, unit)),
     scaled, advice);
@@ -59,7 +59,7 @@ export function defectFields({ about, changed = () => {}, signal }) {
     const [choice, images] = [said(), about()];
     possible = true;
     if (choice === null || images === null) {
-      fill(advice, choice === null ? null : t("geometry.waits"));
+      fill(advice, t(choice === null ? "geometry.optional" : "geometry.waits"));
       changed();
       return;
     }

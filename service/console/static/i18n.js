@@ -90,7 +90,7 @@ export function moment(iso) {
   return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" }).format(new Date(iso));
 }
 
-/** The time of day only. */
-export function clock(iso) {
-  return new Intl.DateTimeFormat(locale, { timeStyle: "medium" }).format(new Date(iso));
+/** The time of day only; with no seconds where `style` is "short". */
+export function clock(iso, style = "medium") {
+  return new Intl.DateTimeFormat(locale, { timeStyle: style }).format(new Date(iso));
 }

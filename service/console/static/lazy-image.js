@@ -7,15 +7,15 @@ const MARGIN = "200px"; // from the screen, within which an image is fetched
 const fetchers = new WeakMap(); // image → what fetches it
 let watcher = null;
 
-/** An <img> that fetches its image when it comes near the screen. Shows nothing when there is none. */
+/** An <img> that fetches its image when it comes near the screen. Shows nothing, neither its text, until it is there. */
 export function lazyImage(path, alt, query = {}) {
   const image = document.createElement("img");
-  image.alt = alt;
+  image.alt = ""; // browsers draw an image with a text and no source as a broken one
   image.decoding = "async";
   fetchers.set(image, async () => {
     try {
       const url = await imageUrl(path, query);
-      image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+      image.addEventListener("load", () => { image.alt = alt; URL.revokeObjectURL(url); }, { once: true });
       image.src = url;
     } catch {
       image.classList.add("missing");

@@ -15,7 +15,7 @@ import { LANGUAGES, chooseLanguage, loadStrings, number, t } from "./i18n.js";
 import { parseRoute } from "./route.js";
 import { finishSignIn, signOut } from "./sign-in.js";
 import { followWaiting, onWaiting } from "./review-count.js";
-import { discard, isUnsaved, warn } from "./unsaved.js";
+import { atStake, discard, warn } from "./unsaved.js";
 // Not when they are first shown: the service may be away then.
 import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";
@@ -27,6 +27,10 @@ import * as system from "./views/system.js";
 
 const VIEWS = { inspect, live, review, categories, history, system, operator };
 const FIRST = "inspect";
+const LOSSES = { // what leaving may lose, and what is asked before
+  unsaved: { title: "unsaved.title", meaning: "unsaved.meaning" },
+  unsent: { title: "unsent.title", meaning: "unsent.meaning" },
+};
 
 let leaving = new AbortController();
 let shown = location.hash;
@@ -67,11 +71,12 @@ route();
 /** Show what the address names now, unless that would lose changes that the reader wants to keep. */
 async function move() {
   const wanted = location.hash;
-  if (isUnsaved()) {
+  const lost = atStake();
+  if (lost !== null) {
     window.history.replaceState(null, "", shown || "#/");
     if (document.querySelector("dialog[open]")) return; // it asks already
-    const content = h("p", {}, t("unsaved.meaning"));
-    if (!(await confirmed({ title: t("unsaved.title"), content, act: t("unsaved.leave"), keep: t("unsaved.stay") }))) return;
+    const content = h("p", {}, t(LOSSES[lost].meaning));
+    if (!(await confirmed({ title: t(LOSSES[lost].title), content, act: t("unsaved.leave"), keep: t("unsaved.stay") }))) return;
     discard();
     location.hash = wanted;
     return;

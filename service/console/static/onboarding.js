@@ -9,6 +9,7 @@ import { defectFields } from "./geometry.js";
 import { loading } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { showRejects } from "./false-reject-rate.js";
+import { guard } from "./unsaved.js";
 import { FINDINGS } from "./settings.js";
 import { tryParts } from "./trying.js";
 import { bytes, percent, t } from "./i18n.js";
@@ -50,7 +51,8 @@ export function showOnboarding(place, known, signal) {
   let ratePicked = null; // the one that was picked in its place, while references are too few
   let agreed = known !== ""; // on how fine the product is inspected, and what that costs
   const defect = defectFields({ about: () => images, signal });
-  const start = h("button", { class: "primary", hidden: true, onclick: () => { agreed = true; start.hidden = true; return deliver(); } }, t("onboard.start"));
+  let told = known; // of which existing product the reader has been told
+  const start = h("button", { class: "primary", hidden: true, onclick: begin }, t("onboard.start"));
   fill(place,
     h("h1", {}, h("a", { href: "#/categories", class: "up" }, t("nav.categories")), " / ", t(known ? "onboard.more" : "onboard.title", { name: known })),
     h("section", { class: "card" },
@@ -60,17 +62,13 @@ export function showOnboarding(place, known, signal) {
       dropArea({ text: t("onboard.drop"), multiple: true, signal, take, more: [cameraButton((file) => take([file]))].filter(Boolean) }),
       h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("div", { class: "actions" }, start, retry), h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
     screened, rating, trying, finish);
+  guard(() => (sending ? "unsent" : null), signal);
   if (!known) name.focus();
 
   async function take(chosen) {
-    name.setCustomValidity(name.value.trim() === "" ? "empty" : "");
-    if (!name.checkValidity()) {
-      fill(wrong, t("onboard.name.wrong"));
-      name.focus();
-      return;
-    }
-    fill(wrong);
-    name.readOnly = true;
+    if (!named()) return;
+    const exists = await another();
+    name.readOnly = !exists;
     for (const file of chosen) {
       const state = h("span", { class: "state-word" });
       const row = { file, state, status: "waiting", result: null, refuse: undefined, tile: null };
@@ -80,13 +78,40 @@ export function showOnboarding(place, known, signal) {
       waiting.push(row);
     }
     Object.assign(files.closest("details"), { hidden: false, open: true });
-    if (!agreed && defect.choice() !== null) {
+    if (!agreed && (exists || defect.choice() !== null)) {
       images ??= await sizeOf(chosen[0]);
       start.hidden = false;
       await defect.ask();
     } else {
       await deliver();
     }
+  }
+
+  /** Whether there is a name; tells what is wrong with it. */
+  function named() {
+    name.setCustomValidity(["", ".", ".."].includes(name.value.trim()) ? "wrong" : "");
+    const valid = name.checkValidity();
+    fill(wrong, valid ? null : t("onboard.name.wrong"));
+    if (!valid) name.focus();
+    return valid;
+  }
+
+  /** Whether the name is that of a product that is not this page's, which the reader is told of once. */
+  async function another() {
+    const wanted = name.value.trim();
+    if (wanted === told || rows.some(({ status }) => status !== "waiting")) return false;
+    const { categories } = await get("/categories", {}, signal).catch(() => ({ categories: [] })); // sending tells what is wrong
+    if (!categories.some((category) => category.name === wanted)) return false;
+    told = wanted;
+    fill(wrong, t("onboard.name.known", { name: wanted }));
+    return true;
+  }
+
+  /** What was taken in is to be sent. */
+  async function begin() {
+    if (!named() || (await another())) return;
+    [agreed, start.hidden, name.readOnly] = [true, true, true];
+    await deliver();
   }
 
   /** Send what waits, a request at a time, for as long as any does. */

@@ -67,7 +67,7 @@ export async function showRegion(place, category, signal) {
       h("div", { class: "actions" }, undo, redo, save)),
     panel));
   drawing.addEventListener("pointerdown", begin, true);
-  guard(() => !same(), signal);
+  guard(() => (same() ? null : "unsaved"), signal);
   addEventListener("keydown", shortcut, { signal });
   signal.addEventListener("abort", () => URL.revokeObjectURL(url));
   await show(0, 1);

@@ -20,7 +20,7 @@ export function stationCamera({ remembered, open, signal }) {
   const age = h("span", { class: "hint" });
   const notice = h("p", { class: "said", role: "status" });
   const element = h("details", { class: "card camera", hidden: true, open: (localStorage.getItem(stored) ?? String(open)) === "true" },
-    h("summary", {}, t("camera.title"), " ", age), notice, image);
+    h("summary", {}, t("camera.station"), " ", age), notice, image);
   element.addEventListener("toggle", () => localStorage.setItem(stored, String(element.open)));
   let showing = new AbortController();
   let newest = null; // { seconds, received }: how old the image was when it came

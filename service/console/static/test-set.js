@@ -12,6 +12,7 @@ import { load, repeat } from "./loading.js";
 import { rollBack } from "./rollback.js";
 import { tell, tellProblem } from "./toasts.js";
 import { tuningCard } from "./tuning.js";
+import { guard } from "./unsaved.js";
 import { moment, number, percent, score, t } from "./i18n.js";
 import { lazyImage } from "./lazy-image.js";
 import { badge } from "./verdict.js";
@@ -25,24 +26,27 @@ const [WIDTH, HEIGHT] = [720, 180]; // of the histogram, in its own units
 export async function showTestSet(place, { name }, signal) {
   const path = `/categories/${encodeURIComponent(name)}`;
   const counts = h("p", { role: "status" });
+  const refused = h("div", { role: "alert" });
   const sending = h("progress", { max: 1, value: 0, hidden: true, "aria-label": t("testset.sending") });
   const body = h("div", { class: "view" });
-  const { card, show } = tuningCard({ name }, () => refresh());
+  const { card, show } = tuningCard({ name }, renew);
   let shown = "";
   fill(place,
     h("section", { class: "card" }, h("h2", {}, t("testset.title")), h("p", { class: "hint" }, t("testset.meaning")),
       h("div", { class: "cards" }, [false, true].map((defective) => dropArea({
         text: t(`testset.drop.${defective ? "defective" : "good"}`), choose: t(`testset.choose.${defective ? "defective" : "good"}`),
         multiple: true, signal, id: `test-${defective ? "defective" : "good"}`, main: false, take: (files) => add(files, defective),
-      }))), sending, counts, h("div", { class: "actions" },
+      }))), sending, refused, counts, h("div", { class: "actions" },
         h("button", { onclick: () => download(`${path}/test-set.zip`, {}, `${name}.zip`, signal) }, t("history.dataset")))),
     body, card);
+  guard(() => (sending.hidden ? null : "unsent"), signal);
   await refresh();
-  repeat(EVERY_MS, () => refresh().catch(() => {}), signal); // the next round asks again
+  repeat(EVERY_MS, renew, signal);
 
   async function add(files, defective) {
-    const rejected = [];
+    const outcomes = [];
     sending.hidden = false;
+    fill(refused);
     try {
       for (let start = 0; start < files.length; start += BATCH) {
         sending.value = start / files.length;
@@ -50,16 +54,26 @@ export async function showTestSet(place, { name }, signal) {
         form.append("defective", String(defective));
         for (const file of files.slice(start, start + BATCH)) form.append("images", file, file.name);
         const { results } = await request("POST", `${path}/test-images`, { form, patient: true, signal });
-        rejected.push(...results.filter(({ status }) => status === "rejected"));
+        outcomes.push(...results);
       }
-      tell(t("testset.added", { images: files.length - rejected.length }));
-      for (const { filename, detail } of rejected) tell(`${filename}: ${detail}`);
+      const [added, known] = ["added", "duplicate"].map((kind) => outcomes.filter(({ status }) => status === kind).length);
+      tell([t("testset.added", { count: added }), known ? t("testset.known", { count: known }) : null].filter(Boolean).join(" "));
     } catch (error) {
       tellProblem(error);
     } finally {
       sending.hidden = true;
+      const rejected = outcomes.filter(({ status }) => status === "rejected");
+      if (rejected.length) {
+        fill(refused, h("p", {}, t("testset.refused", { count: rejected.length })), h("ol", { class: "files", tabindex: 0, "aria-label": t("testset.refused", { count: rejected.length }) },
+          rejected.map(({ filename, detail }) => h("li", {}, h("span", { class: "name" }, filename), h("span", { class: "error" }, detail)))));
+      }
     }
-    await refresh();
+    await renew();
+  }
+
+  /** Refresh, unless that fails: the page has told of it, or the next round asks again. */
+  function renew() {
+    return refresh().catch(() => {});
   }
 
   async function refresh() {
@@ -118,7 +132,7 @@ export async function showTestSet(place, { name }, signal) {
 
   function gallery(kind, found) {
     if (found.length === 0) return null;
-    return h("section", { "aria-label": t(`testset.${kind}`) }, h("h2", {}, t(`testset.${kind}`)), h("ul", { class: "images" }, found.map((each) => {
+    return h("section", { class: "view", "aria-label": t(`testset.${kind}`) }, h("h2", {}, t(`testset.${kind}`)), h("ul", { class: "images" }, found.map((each) => {
       const { image, verdict, error, score: value } = each;
       return h("li", { class: "image" },
         h("button", { class: "plain", "aria-label": t("testset.explain", { name: image.filename }), onclick: () => explain(image) },
@@ -160,7 +174,7 @@ export async function showTestSet(place, { name }, signal) {
   }
 
   function rollBackButton(evaluation, text, label = null) {
-    return h("button", { "aria-label": label, onclick: async () => { if (await rollBack(name, evaluation)) await refresh(); } }, text);
+    return h("button", { "aria-label": label, onclick: async () => { if (await rollBack(name, evaluation)) await renew(); } }, text);
   }
 
   function history(evaluations) {

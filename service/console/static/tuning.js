@@ -35,8 +35,8 @@ export function tuningCard({ name }, refresh) {
   }
 
   function progress({ done, images }) {
-    const text = t("tuning.running", { done, images });
-    return h("div", { role: "status" }, h("p", {}, text), h("progress", { max: images, value: done, "aria-label": text }));
+    const text = done === 0 ? t("tuning.preparing") : t("tuning.running", { done, images });
+    return h("div", { role: "status" }, h("p", {}, text), h("progress", { max: images, value: done || null, "aria-label": text }));
   }
 
   function said({ result, settings: then, outdated }) {

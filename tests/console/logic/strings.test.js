@@ -24,6 +24,13 @@ test("every language has the keys of English, in their order, and its placeholde
   }
 });
 
+test("no key has two texts, of which the first would be lost", async () => {
+  for (const name of Object.keys(LANGUAGES)) {
+    const keys = [...(await readFile(new URL(`${name}.json`, FOLDER), "utf8")).matchAll(/^ {2}"([^"]+)":/gm)].map(([, key]) => key);
+    assert.deepEqual(keys, Object.keys(await read(name)), name);
+  }
+});
+
 test("no text is left in English where another language has its own", async () => {
   const english = await read("en");
   for (const name of Object.keys(LANGUAGES).filter((other) => other !== "en")) {

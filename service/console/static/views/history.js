@@ -153,7 +153,7 @@ function line(inspection) {
   return h("tr", { onclick: (event) => { if (!event.target.closest("a")) location.hash = address; } },
     h("td", { class: "small" }, lazyImage(`/inspections/${id}/image`, "", { side: 96 })),
     h("td", {}, h("a", { href: address }, badge(verdict))), h("td", { class: "number" }, score(inspection.score)), h("td", { class: "number" }, score(threshold)),
-    h("td", {}, category), h("td", {}, station), h("td", {}, part), h("td", {}, filename), h("td", {}, moment(at)),
+    [category, station, part, filename].map((text_) => h("td", { class: "free" }, text_)), h("td", { class: "at" }, moment(at)),
     h("td", { class: "said" }, label ? [t(`label.${label}`), name].filter(Boolean).join(": ") : null,
       comment ? h("span", { class: "hint", title: comment }, comment) : null));
 }

@@ -179,7 +179,7 @@ export async function show(place, { query, signal }) {
   }
 
   function shiftTitle() {
-    return t("operator.shift", { since: clock(since.toISOString()) });
+    return t("operator.shift", { since: clock(since.toISOString(), "short") });
   }
 
   function draw() {
@@ -205,11 +205,12 @@ export async function show(place, { query, signal }) {
       return;
     }
     const { verdict, label, category, station, part_id: number_, filename, at, threshold } = inspection;
+    const which = [number_ ?? filename, clock(at), station, category].filter(Boolean).join(" · "); // the longest last: it may be cut
     part.className = `last-part tone-${verdict}${pinned ? " pinned" : ""}`;
     fill(part,
       pinned ? h("div", { class: "earlier" }, h("strong", {}, t("operator.pinned")), h("button", { onclick: unpin }, t("operator.back"))) : null,
       h("p", { class: "word" }, badge(verdict, t(`operator.${verdict}`))),
-      h("p", { class: "which" }, [number_ ?? filename, station, category, clock(at)].filter(Boolean).join(" · ")),
+      h("p", { class: "which", title: which }, which),
       h("p", { class: "why" },
         verdict === "normal" ? null : h("strong", {}, t(`verdict.${verdict}`), " "),
         threshold === null ? t("score.alone", { score: score(inspection.score) })

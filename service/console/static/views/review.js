@@ -81,10 +81,9 @@ export async function show(place, { query, signal }) {
     const box = h("input", { type: "checkbox", "aria-label": t("review.mark.of", { name: part ?? filename }), onchange: () => mark(id, box.checked) });
     const button = h("button", { class: "feed-row", "aria-pressed": "false", onclick: () => open(id) },
       lazyImage(`/inspections/${id}/image`, "", { side: 96 }),
-      h("span", { class: "what" }, badge(verdict), h("span", { class: "hint" }, [category, station].filter(Boolean).join(" · ")),
-        h("span", { class: "mark" }, t(`review.reason.${review}`))),
-      h("span", { class: "when" }, h("span", {}, score(inspection.score)), h("span", { class: "hint" }, moment(at)),
-        label ? h("span", { class: "mark" }, t(`label.${label}`)) : null));
+      h("span", { class: "what" }, badge(verdict), h("span", { class: "hint" }, [category, station].filter(Boolean).join(" · ")), h("span", { class: "hint" }, moment(at)),
+        h("span", { class: "mark" }, [t(`review.reason.${review}`), label ? t(`label.${label}`) : null].filter(Boolean).join(" · "))),
+      h("span", { class: "when" }, score(inspection.score)));
     const row = h("li", { class: `tone-${verdict}` }, h("label", { class: "check" }, box), button);
     rows.set(id, { inspection, row, box, button });
     return row;
