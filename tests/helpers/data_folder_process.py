@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +24,7 @@ from indexer.storage.lock import StoreLock
 from indexer.storage.orphans import OrphanDeleter
 from indexer.storage.segment_format import SegmentHeader
 from indexer.storage.segment_store import SegmentStore
+from tests.helpers.forked import ForkedProcess
 
 GEOMETRY = InputGeometry.paper().to_json()
 LAYERS, CELLS, CODE_SIZE, GLOBAL_DIM = 2, 6, 16, 8
@@ -78,14 +84,30 @@ def write_segment(store: SegmentStore, images: list[bytes]) -> SegmentFile:
     return store.write(*arrays_of(images), header)
 
 
-def append_images(root: Path, database: str, category: str, first: int, count: int) -> None:
-    """Append images numbered from `first`, two at a time; print each acknowledged id with its image's number."""
+class Appending:
+    """A process that appends images numbered from `first`, two at a time, until it is killed or has appended all."""
+
+    def __init__(self, root: Path, database: str, category: str, first: int, count: int) -> None:
+        self._answers, answers = Pipe(duplex=False)
+        self.process = ForkedProcess(
+            _append_images, root, database, category, first, count, answers, environment=os.environ
+        )
+        answers.close()
+
+    def answers(self) -> Iterator[tuple[int, int, int]]:
+        """The version, reference's id and number of each image once it is acknowledged, until the process has ended."""
+        with suppress(EOFError):
+            while True:
+                yield self._answers.recv()
+
+
+def _append_images(root: Path, database: str, category: str, first: int, count: int, answers: Connection) -> None:
     folder = StoreParts.open(root, database)
     for index in range(first, first + count, 2):
         indices = (index, index + 1)
         appended = folder.append(category, [f"image {each}".encode() for each in indices])
         for each, reference_id in zip(indices, appended.reference_ids, strict=True):
-            print(appended.version, reference_id, each, flush=True)
+            answers.send((appended.version, reference_id, each))
 
 
 def fill_disk(root: Path) -> None:
@@ -143,7 +165,5 @@ def fill_disk(root: Path) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["append", root, database, category, first, count]:
-            append_images(Path(root), database, category, int(first), int(count))
         case ["fill", root]:
             fill_disk(Path(root))

@@ -18,5 +18,5 @@ def add(library: ReferenceStore, category: str, *seeds: int) -> list[int]:
         data = f"{category} {seed}".encode()
         digest = hashlib.sha256(data).hexdigest()
         originals.append(SourceImage(f"{seed}.png", data, digest, ".png", 4, 3))
-        encoded[digest] = library.memory.codec.encode(random_features(SPACE, 1, seed))
+        encoded[digest] = library.memory.codec.encode(random_features(library.memory.space, 1, seed))
     return [outcome.reference_id for outcome in library.add(category, originals, encoded).outcomes]

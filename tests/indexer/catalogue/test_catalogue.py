@@ -6,8 +6,6 @@ import hashlib
 import itertools
 import random
 import re
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -47,10 +45,9 @@ from indexer.domain.reference import ReferenceOrder
 from indexer.domain.snapshot import PlacedReference, SegmentRows, SegmentUsage
 from indexer.domain.stored_file import original_path
 from tests.helpers.catalogue_rows import GEOMETRY, SPACE, add, images, segment
-from tests.helpers.data_folder_process import StoreParts, arrays_of
+from tests.helpers.data_folder_process import Appending, StoreParts, arrays_of
 from tests.helpers.postgres_server import PostgresServer
 
-ROOT = Path(__file__).parents[3]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -939,12 +936,6 @@ def test_originals_are_known_while_a_reference_or_an_inspection_needs_them_and_a
 # Several at once, and crashes
 
 
-def process(root: Path, database: str, category: str, first: int, count: int) -> subprocess.Popen[str]:
-    program = [sys.executable, "-m", "tests.helpers.data_folder_process"]
-    command = [*program, "append", root, database, category, first, count]
-    return subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-
-
 def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, int]:
     """Sweep, verify every file, and return image number by reference id: what is live."""
     folder = StoreParts.open(root, database)
@@ -971,14 +962,14 @@ def check(root: Path, database: str, acknowledged: dict[int, int]) -> dict[int, 
 
 
 def test_two_processes_append_to_one_new_folder_and_nothing_is_lost(tmp_path: Path, database: str) -> None:
-    both = [process(tmp_path, database, "bolt", 0, 40), process(tmp_path, database, "bolt", 20, 40)]
-    lines = [[tuple(map(int, line.split())) for line in each.communicate(timeout=60)[0].splitlines()] for each in both]
-    assert [each.returncode for each in both] == [0, 0]
-    answered = {(reference_id, number) for answers in lines for _, reference_id, number in answers}
+    both = [Appending(tmp_path, database, "bolt", first, 40) for first in (0, 20)]
+    answered_each = [list(appending.answers()) for appending in both]
+    assert [appending.process.wait(60) for appending in both] == [0, 0]
+    answered = {(reference_id, number) for answers in answered_each for _, reference_id, number in answers}
     assert len(answered) == 60  # the 20 images both had got one id each, whoever was first
     live = check(tmp_path, database, dict(answered))
     assert sorted(live.values()) == list(range(60))
-    for answers in lines:
+    for answers in answered_each:
         versions = [version for version, _, _ in answers]
         assert versions == sorted(versions)
 
@@ -1004,13 +995,13 @@ def test_a_kill_while_the_database_is_being_made_leaves_one_that_opens(tmp_path:
     chance = random.Random(3)
     for index in range(4):
         root = tmp_path / str(index)
-        victim = process(root, url_of(root), "bolt", 0, 2_000)
+        victim = Appending(root, url_of(root), "bolt", 0, 2_000).process
         while not (root / "catalogue.sqlite").exists():
             assert victim.poll() is None
             threading.Event().wait(0.001)
         threading.Event().wait(chance.uniform(0, 0.08))
         victim.kill()
-        victim.communicate()
+        victim.wait()
         check(root, url_of(root), {})
 
 
@@ -1019,18 +1010,15 @@ def test_a_reference_survives_a_kill_after_its_acknowledgement(tmp_path: Path, d
     acknowledged: dict[int, int] = {}
     first = 0
     for _ in range(6):
-        victim = process(tmp_path, database, "bolt", first, 2_000)
-        assert victim.stdout is not None
+        victim = Appending(tmp_path, database, "bolt", first, 2_000)
+        answers = victim.answers()
         for _ in range(chance.randrange(1, 12)):
-            _, reference_id, number = map(int, victim.stdout.readline().split())
+            _, reference_id, number = next(answers)
             acknowledged[reference_id] = number
         threading.Event().wait(chance.uniform(0, 0.02))
-        victim.kill()
-        for line in victim.stdout.read().splitlines():
-            if len(words := line.split()) == 3:
-                acknowledged[int(words[1])] = int(words[2])
-        victim.wait()
-        victim.stdout.close()
+        victim.process.kill()
+        acknowledged |= {reference_id: number for _, reference_id, number in answers}
+        victim.process.wait()
         live = check(tmp_path, database, acknowledged)
         assert sorted(live.values()) == list(range(len(live)))  # none doubled, none out of the middle
         assert len(live) - len(acknowledged) <= 2  # at most the append whose answer was on its way

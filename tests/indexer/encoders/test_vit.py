@@ -27,6 +27,8 @@ from indexer.encoders.checkpoints import load_checkpoint
 from indexer.encoders.checkpoints.dinov3 import set_periods
 from indexer.encoders.position_embeddings import resize_positions
 from indexer.encoders.vit import IMAGENET_MEAN, IMAGENET_STD, choose_layers
+from tests.helpers.commands import run_in
+from tests.helpers.forked import ForkedProcess
 
 WIDTH, DEPTH, PATCH = 32, 4, 8
 CROP = 48
@@ -432,16 +434,17 @@ def test_what_the_hub_refuses_is_said_in_one_line(monkeypatch: pytest.MonkeyPatc
     one_line(refusal.value)
 
 
-def test_without_a_network_a_hub_id_fails_at_once_and_says_why() -> None:
-    script = (
-        "from indexer.domain.errors import EncoderError; from indexer.encoders import *\n"
-        "try: load_encoder(EncoderSettings('facebook/dinov3-vitb16-pretrain-lvd1689m', device='cpu'))\n"
-        "except EncoderError as error: print(error)"
-    )
+def test_without_a_network_a_hub_id_fails_at_once_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "parts/part").mkdir(parents=True)
+    (tmp_path / "parts/part/one.png").write_bytes(b"")
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
-    answer = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert answer.stdout.count("\n") == 1
-    assert "the hub cannot be reached: give a local folder" in answer.stdout
+    errors = tmp_path / "errors"
+    command = ("index", "parts", "--encoder", "facebook/dinov3-vitb16-pretrain-lvd1689m", "--data", "data")
+    process = ForkedProcess(run_in, tmp_path, *command, environment=environment, errors=errors)
+    assert process.wait(120) == 2
+    [line] = errors.read_text().splitlines()
+    assert line.startswith("touchstone: ")
+    assert "the hub cannot be reached: give a local folder" in line
 
 
 def test_the_built_in_encoder_does_without_transformers() -> None:

@@ -18,7 +18,7 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.run import CategoryOutcome, Outcome
 from indexer.evaluation.sheets import best_threshold, choose
 
-NAMES = [f"rolled_strip_base_{number:02}" for number in range(30)]
+NAMES = [f"rolled_strip_base_{number:02}" for number in range(30)]  # as many as Real-IAD has
 KINDS = ["good"] * 4 + ["cut"] * 4
 SAMPLES = [Sample(Path(f"{number}.png"), "c", kind) for number, kind in enumerate(KINDS)]
 
@@ -36,21 +36,21 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Figure]:
     return last
 
 
-def judged() -> tuple[Dataset, Outcome]:
-    """30 categories, as Real-IAD has."""
+def judged(names: list[str]) -> tuple[Dataset, Outcome]:
+    """Samples of some categories, with their scores."""
     rng = np.random.default_rng(0)
     samples = tuple(
-        Sample(Path(f"{name}/{index}.png"), name, kind) for name in NAMES for index, kind in enumerate(KINDS)
+        Sample(Path(f"{name}/{index}.png"), name, kind) for name in names for index, kind in enumerate(KINDS)
     )
-    dataset = Dataset("folder", Path("."), tuple(Reference(Path(f"{name}.png"), name) for name in NAMES), samples)
-    found = {name: CategoryOutcome(Figures(0.5, 0.5), tuple(rng.random(8)), (name,) * 8) for name in NAMES}
+    dataset = Dataset("folder", Path("."), tuple(Reference(Path(f"{name}.png"), name) for name in names), samples)
+    found = {name: CategoryOutcome(Figures(0.5, 0.5), tuple(rng.random(8)), (name,) * 8) for name in names}
     return dataset, Outcome(Variant("recognised", "is recognised", Search(ScoringSettings())), 30, found)
 
 
 def test_ranking_curves_of_thirty_categories_are_told_apart_beside_a_legend_that_hides_none(
     drawn: Callable[[], Figure], tmp_path: Path
 ) -> None:
-    draw_ranking(*judged(), tmp_path / "ranking.png")
+    draw_ranking(*judged(NAMES), tmp_path / "ranking.png")
     figure = drawn()
     [legend] = figure.legends
     boxes = [axes.get_window_extent() for axes in figure.axes]
@@ -65,7 +65,7 @@ def test_ranking_curves_of_thirty_categories_are_told_apart_beside_a_legend_that
 
 
 def test_images_say_which_protocol_they_are_of(drawn: Callable[[], Figure], tmp_path: Path) -> None:
-    dataset, outcome = judged()
+    dataset, outcome = judged(NAMES[:2])
     draw_ranking(dataset, outcome, tmp_path / "ranking.png")
     assert "recognised (is recognised)" in drawn().get_suptitle()
     draw_histograms(dataset, outcome, {NAMES[0]: 0.4}, tmp_path / "histograms.png")

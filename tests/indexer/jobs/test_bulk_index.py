@@ -173,7 +173,7 @@ def test_a_few_images_are_held_against_calibrated_references_or_said_to_be_too_f
 
 
 def test_a_kill_neither_loses_nor_duplicates_references(tmp_path: Path) -> None:
-    parts, data = folder_of(tmp_path / "parts", ".", disc=150, plate=30), tmp_path / "data"
+    parts, data = folder_of(tmp_path / "parts", ".", disc=90, plate=18), tmp_path / "data"
     begun = 0
     for committed in (1, 2, 3):
         process = started("index", parts, data=data)
@@ -185,7 +185,7 @@ def test_a_kill_neither_loses_nor_duplicates_references(tmp_path: Path) -> None:
     done = touchstone("index", parts, data=data)
     assert done.exit_code == 0, done.stderr
     library = opened(data)
-    assert len(references(library)) == len(library.memory) == 180
+    assert len(references(library)) == len(library.memory) == 108
     assert library.corrupt_segments == ()
     library.close()
 

@@ -19,9 +19,9 @@ from tests.helpers.random_features import random_features
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_batched_images_score_as_they_do_alone(engine: PatchSearchEngine) -> None:
-    memory, _ = filled(30, "fp16", grid=(4, 6), dim=24)
+    memory, _ = filled(12, "fp16", grid=(3, 4), dim=24)
     features = random_features(memory.space, 5, 8)
-    chosen = ((9, None), (9, "nut"), (30, None), (1, "bolt"), (4, None))
+    chosen = ((5, None), (5, "nut"), (12, None), (1, "bolt"), (3, None))
     wishes = [(ScoringSettings(k), category) for k, category in chosen]
     coroutines = [score_steps(memory, engine, features.item(i), *wish) for i, wish in enumerate(wishes)]
     for i, (found, wish) in enumerate(zip(run_batched(engine, memory, coroutines), wishes, strict=True)):
