@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from clients.demo.factory import PRODUCTS, defect_kinds, render_defective, render_good, test_seed
@@ -99,21 +100,36 @@ def _boards(folder: Path, good: int, defective: int) -> list[Path]:
     return paths
 
 
+def show_camera(page: Page, server: ServerProcess, seed: int) -> None:
+    """Send what press-1's camera sees, as its agent would, until the page shows it."""
+    _, frame = cv2.imencode(".jpg", render_good("board", test_seed(0, seed)).image[..., ::-1])
+    files = [("images", ("frame.jpg", frame.tobytes(), "image/jpeg"))]
+    image = page.locator("details.camera img[src^=blob]")
+    while not image.count():
+        server.client.put("/stations/press-1/frame", data={"age_s": "0"}, files=files).raise_for_status()
+        page.wait_for_timeout(200)
+
+
 def live(page: Page, server: ServerProcess, folder: Path) -> None:
-    """Live, while parts come."""
-    page.goto("/#/live")
+    """Live, while parts of a station come, with its camera."""
+    report_station(server)
+    page.goto("/#/live?station=press-1")
     page.get_by_text("Live", exact=True).nth(1).wait_for()
-    for index in range(_PARTS, _PARTS + 6):
+    for index in range(_PARTS, _PARTS + 18):
         inspect(server, index)
     page.get_by_text("Distance of the worst patch").wait_for()
+    show_camera(page, server, 1)
 
 
 def operator(page: Page, server: ServerProcess, folder: Path) -> None:
-    """The operator's screen, a reject on it."""
-    page.goto("/operator")
+    """The operator's screen of a station, a reject on it, and its camera."""
+    report_station(server)
+    page.goto("/operator?station=press-1")
     page.locator("p.state.live").wait_for()
+    page.locator("details.camera summary").click()
     page.locator(".reject").first.click()
     page.locator(".last-part .warmed img[src^=blob]").nth(1).wait_for()
+    show_camera(page, server, 2)
 
 
 def history(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -225,7 +241,8 @@ def report_station(server: ServerProcess) -> None:
         {**working, "role": "sink", "name": "mqtt:192.0.2.4:1883/line/press-1/record"},
     ]
     report: dict[str, Any] = {"started_at": now, "parts": 20, "last_part": {**part, "inspection_id": last["id"]}}
-    server.client.put("/stations/press-1", json={**report, "components": components}).raise_for_status()
+    report |= {"components": components, "sends_frames": True}
+    server.client.put("/stations/press-1", json=report).raise_for_status()
 
 
 def system(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -268,13 +285,16 @@ VIEWS: dict[str, Callable[[Page, ServerProcess, Path], None]] = {
 }
 
 
+DARK = ("inspect", "live", "operator")
+
+
 def photograph(browser: Browser, server: ServerProcess, folder: Path, out: Path, only: str | None) -> None:
-    """Every view at both sizes, as JPEG files in `out`; the first also dark."""
+    """Every view at both sizes, as JPEG files in `out`; those in DARK also dark."""
     for name, show in VIEWS.items():
         if only not in (None, name):
             continue
         for size, viewport in (("desktop", DESKTOP), ("tablet", TABLET)):
-            for scheme in ("light", "dark") if (name, size) == ("inspect", "desktop") else ("light",):
+            for scheme in ("light", "dark") if size == "desktop" and name in DARK else ("light",):
                 page = browser.new_page(
                     base_url=str(server.client.base_url),
                     viewport=viewport,

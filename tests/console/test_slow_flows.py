@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.browser import DESKTOP, Watched, inspect
 from tests.helpers.http_service import files
-from tests.helpers.part_images import part, varied
+from tests.helpers.part_images import part, textured, varied
 from tests.helpers.server_process import ServerProcess
 
 # The first answer to each request of a page comes three seconds late; those of images and of the stream as ever.
@@ -193,6 +193,28 @@ def judge_at_the_line(visit: Visit) -> Iterator[None]:
     expect(verdict).to_contain_text("Defect confirmed")
 
 
+def tune(visit: Visit) -> Iterator[None]:
+    page = visit.page
+    page.goto("/#/categories/rod/testset")
+    yield
+    card = page.get_by_role("region", name="Would other settings do better?")
+    start = card.get_by_role("button", name="Look for better settings")
+    expect(start).to_be_enabled()
+    start.click()
+    better = card.get_by_text("Other settings separate good and defective parts better.")
+    expect(card.get_by_role("progressbar").or_(better)).to_be_visible()  # done while its first answer was on its way
+    yield
+    expect(better).to_be_visible()
+    expect(card).to_contain_text(re.compile(r"by \+0\.\d+ \(98% interval \+0\.\d+ to \+\d"))
+    yield
+    card.get_by_role("button", name="Apply these settings").click()
+    expect(card).to_contain_text("have changed since: look again")
+    assert visit.stored("/categories/rod")["settings"]["pooled_share"] < 0.5
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Undone.")).to_be_visible()
+    assert visit.stored("/categories/rod")["settings"]["pooled_share"] == 0.5
+
+
 FLOWS: tuple[Flow, ...] = (
     onboard,
     inspect_a_part,
@@ -204,12 +226,13 @@ FLOWS: tuple[Flow, ...] = (
     draw_a_region,
     create_a_key,
     judge_at_the_line,
+    tune,  # the last, so that it has only begun when the service is restarted
 )
 
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of a service that knows 12 discs and 4 plates."""
+    """The data folder of a service that knows 12 discs, 4 plates, and 6 rods with a test set to be tuned on."""
     data = tmp_path_factory.mktemp("slow") / "data"
     with ServerProcess(data, REFRESH_INTERVAL_MS="100") as running:
         running.wait_until_live()
@@ -217,6 +240,13 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
             running.teach(name, *(part(seed, kind=kind) for seed in range(amount)))
             running.client.patch(f"/categories/{name}", json={"false_reject_rate": 0.2}).raise_for_status()
             running.wait_until_calibrated(name)
+        running.teach("rod", *(textured(seed) for seed in range(6)))
+        running.client.patch("/categories/rod", json={"false_reject_rate": 0.2, "pooled_share": 0.5}).raise_for_status()
+        for defective, seeds in ((False, range(100, 116)), (True, range(200, 208))):
+            images = files(*(textured(seed, dotted=defective) for seed in seeds))
+            body = {"defective": str(defective).lower()}
+            running.client.post("/categories/rod/test-images", data=body, files=images).raise_for_status()
+        running.wait_until_calibrated("rod")
     return data
 
 
@@ -265,6 +295,8 @@ def test_every_flow_goes_on_when_the_service_is_restarted_in_its_middle(
         server = stack.enter_context(ServerProcess(data, REFRESH_INTERVAL_MS="100")).wait_until_live()
 
         def restart() -> None:
+            tuning = server.client.get("/categories/rod/tuning").json()["tuning"]
+            assert tuning["finished_at"] is None, "there is nothing for the restart to interrupt"
             server.kill()
             again = ServerProcess(data, port=server.port, REFRESH_INTERVAL_MS="100")
             stack.enter_context(again).wait_until_live()
