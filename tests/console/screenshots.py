@@ -100,14 +100,18 @@ def _boards(folder: Path, good: int, defective: int) -> list[Path]:
     return paths
 
 
-def show_camera(page: Page, server: ServerProcess, seed: int) -> None:
-    """Send what press-1's camera sees, as its agent would, until the page shows it."""
-    _, frame = cv2.imencode(".jpg", render_good("board", test_seed(0, seed)).image[..., ::-1])
+def show_camera(page: Page, server: ServerProcess) -> None:
+    """Send what press-1's camera sees, as its agent would, until the page shows it and nothing older."""
+    _, frame = cv2.imencode(".jpg", render_good("bracket", test_seed(0, 20_000)).image[..., ::-1])
     files = [("images", ("frame.jpg", frame.tobytes(), "image/jpeg"))]
-    image = page.locator("details.camera img[src^=blob]")
-    while not image.count():
+    shown = page.locator("details.camera:not(.stale) img[src^=blob]")
+    for _ in range(60):
         server.client.put("/stations/press-1/frame", data={"age_s": "0"}, files=files).raise_for_status()
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(700)
+        if shown.count():
+            page.locator("details.camera").scroll_into_view_if_needed()
+            return
+    raise AssertionError("the camera's image was not shown")
 
 
 def live(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -118,7 +122,7 @@ def live(page: Page, server: ServerProcess, folder: Path) -> None:
     for index in range(_PARTS, _PARTS + 18):
         inspect(server, index)
     page.get_by_text("Distance of the worst patch").wait_for()
-    show_camera(page, server, 1)
+    show_camera(page, server)
 
 
 def operator(page: Page, server: ServerProcess, folder: Path) -> None:
@@ -129,7 +133,7 @@ def operator(page: Page, server: ServerProcess, folder: Path) -> None:
     page.locator("details.camera summary").click()
     page.locator(".reject").first.click()
     page.locator(".last-part .warmed img[src^=blob]").nth(1).wait_for()
-    show_camera(page, server, 2)
+    show_camera(page, server)
 
 
 def history(page: Page, server: ServerProcess, folder: Path) -> None:

@@ -26,7 +26,7 @@ export async function rollBack(name, { id, started_at: at }) {
       done.length ? h("ul", {}, done.map((line) => h("li", {}, line))) : h("p", {}, t("rollback.nothing")),
       left.map((line) => h("p", { class: "error" }, line)));
     const title = t("rollback.title", { at: moment(at) });
-    if (!(await confirmed({ title, content, act: done.length ? t("rollback.act") : null }))) return false;
+    if (!(await confirmed({ title, content, act: done.length ? t("rollback.act") : null, keep: t(done.length ? "shell.cancel" : "shell.close") }))) return false;
     for (let cursor = null; ;) {
       const answer = await request("POST", `${path}/roll-back`, { query: { cursor }, patient: true }); // safe to repeat
       lost.push(...answer.lost);
