@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
 import jsonpatch
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -93,6 +96,17 @@ def test_the_ray_overlay_makes_the_pods_of_the_base_fronts_of_the_cluster() -> N
     wait = pod["initContainers"][-1]["command"][-1]
     compile(wait, "await-cluster", "exec")
     assert f"http://{head}:8265/" in wait
+
+
+def test_the_ray_service_is_one_by_kuberays_own_schema() -> None:
+    schema = json.loads((Path(__file__).parent / "rayservice.schema.json").read_text())
+    manifest = RAY["rayservice.yaml"]
+    jsonschema.validate(manifest, schema)
+    for field, wrong in (("replicas", "two"), ("minReplica", 2)):
+        broken = copy.deepcopy(manifest)
+        broken["spec"]["rayClusterConfig"]["workerGroupSpecs"][0][field] = wrong
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
 
 
 def test_the_ray_service_deploys_what_serve_with_ray_does() -> None:

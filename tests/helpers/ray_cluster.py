@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 from ray.cluster_utils import Cluster
@@ -29,8 +29,17 @@ def ray_cluster(workers: int, store: int = _STORE) -> Iterator[Cluster]:
 
 def kill_worker(name: str) -> bool:
     """Kill a process that works for the cluster under a name; False while there is none."""
+    working = workers(name)
+    for process in working[:1]:
+        os.kill(process.pid, signal.SIGKILL)
+    return bool(working)
+
+
+def workers(name: str) -> list[psutil.Process]:
+    """The processes that work for the cluster under names that begin so."""
+    working = []
     for process in psutil.Process().children(recursive=True):
-        if process.name().startswith(f"ray::{name}"[:15]):
-            os.kill(process.pid, signal.SIGKILL)
-            return True
-    return False
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if " ".join(process.cmdline()).startswith(f"ray::{name}"):
+                working.append(process)
+    return working

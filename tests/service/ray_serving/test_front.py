@@ -5,22 +5,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from ray.cluster_utils import Cluster
 
-from tests.helpers.http_service import files
+from tests.helpers.http_service import check_problem, files
 from tests.helpers.part_images import part, varied
 from tests.helpers.postgres_server import PostgresServer
-from tests.helpers.ray_cluster import ray_cluster
+from tests.helpers.ray_cluster import ray_cluster, workers
 from tests.helpers.server_process import ServerProcess
+from tests.helpers.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 ENCODER = {"ENCODER": "filterbank"}
 OF_THE_REQUEST = {"id", "at", "timings"}
+_QUEUE = 3  # images that wait, at most
 
 
 @pytest.fixture(scope="module")
@@ -72,20 +77,110 @@ def answers(server: ServerProcess) -> list[dict[str, Any]]:
     return [{name: value for name, value in result.items() if name not in OF_THE_REQUEST} for result in said]
 
 
-def test_answers_equal_those_of_a_single_process_also_from_shards(
-    server: ServerProcess, cluster: Cluster, data: Path, shared: dict[str, str]
+@pytest.fixture(scope="module")
+def sharded(server: ServerProcess, cluster: Cluster, data: Path, shared: dict[str, str]) -> Iterator[ServerProcess]:
+    """Another front on the same deployments, with a short queue, one image under way, and divided categories."""
+    settings = {
+        # Of 20 × 12,544 bytes: four shards a category, with the undivided ones more than a replica holds.
+        "RAY_SHARD_BYTES": "100000",
+        "RAY_MAX_ENCODERS": "1",
+        "BATCH_SIZE": "1",
+        "QUEUE_SIZE": str(_QUEUE),
+        "DEADLINE_MS": "60000",
+    }
+    with ServerProcess(data, "--ray", cluster.address, **settings, **shared).wait_until_live() as sharded:
+        sharded.wait_until_calibrated("plate")
+        yield sharded
+
+
+def problems(server: ServerProcess) -> list[tuple[int, dict[str, Any], str | None]]:
+    """What it answers to requests that cannot be met: status, problem, Retry-After."""
+    form: dict[str, str]
+    said = []
+    for form, image in (
+        ({"min_version": "1000000"}, part(1)),
+        ({"min_version": "-1"}, part(1)),
+        ({"category": "unknown"}, part(1)),
+        ({"category": "disc"}, b"no image"),
+        ({"map": "blue"}, part(1)),
+        ({}, b""),
+    ):
+        answer = server.client.post("/detect", data=form, files=files(image))
+        problem = answer.json()
+        check_problem(answer, answer.status_code, problem["type"].removeprefix("/problems/"))
+        del problem["request_id"]
+        said.append((answer.status_code, problem, answer.headers.get("retry-after")))
+    return said
+
+
+def series(server: ServerProcess) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """The value of each of its metrics by name and labels, but for those of the process and of requests by route."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(server.client.get("/metrics").text)
+        for sample in family.samples
+        if sample.name.startswith("touchstone_") and not sample.name.startswith("touchstone_request")
+    }
+
+
+def test_answers_problems_and_metrics_equal_those_of_a_single_process_also_from_shards(
+    server: ServerProcess, sharded: ServerProcess, data: Path, shared: dict[str, str]
 ) -> None:
     seen = answers(server)
     assert {result["verdict"] for result in seen} >= {"anomalous"}
     assert any(result["regions"] for result in seen)
-    with ServerProcess(data, **shared).wait_until_live() as alone:
+    with ServerProcess(data, BATCH_SIZE="1", **shared).wait_until_live() as alone:
         alone.wait_until_calibrated("plate")
         assert answers(alone) == seen
-        assert alone.client.get("/version").json()["engine"] == server.client.get("/version").json()["engine"]
-    # Of 20 × 12,544 bytes: four shards a category, with the undivided ones more than a replica holds.
-    with ServerProcess(data, "--ray", cluster.address, RAY_SHARD_BYTES="100000", **shared).wait_until_live() as sharded:
-        sharded.wait_until_calibrated("plate")
         assert answers(sharded) == seen
+        expected = problems(alone)
+        assert [status for status, _, _ in expected] == [503, 422, 404, 415, 422, 422]
+        assert problems(sharded) == expected
+        versions = [process.client.get("/version").json() for process in (alone, sharded)]
+        assert versions[0]["engine"] == versions[1]["engine"]
+        of_one, of_cluster = series(alone), series(sharded)
+        assert of_one.keys() == of_cluster.keys()
+        counted = [key for key in of_one if key[0].endswith(("verdicts_total", "problems_total", "_images_count"))]
+        assert sum(of_one[key] for key in counted) > 12
+        assert {key: of_cluster[key] for key in counted} == {key: of_one[key] for key in counted}
+        assert (ready := alone.client.get("/readyz").json()).keys() == (
+            here := sharded.client.get("/readyz").json()
+        ).keys()
+        assert (ready["version"], ready["references"]) == (here["version"], here["references"])
+
+
+def test_beyond_its_queue_requests_are_refused_and_a_replica_killed_meanwhile_costs_no_answer(
+    sharded: ServerProcess,
+) -> None:
+    def inspect() -> httpx.Response:
+        form = {"category": "disc", "record": "false"}
+        return sharded.client.post("/detect", data=form, files=files(varied(30)))
+
+    expected = inspect().json()["results"][0]["score"]
+    before = sharded.client.get("/metrics").text
+    [encoder] = workers("ServeReplica:touchstone-encoder")
+    encoder.suspend()
+    with ThreadPoolExecutor(3 * _QUEUE) as lines:
+        requests = [lines.submit(inspect) for _ in range(3 * _QUEUE)]
+        try:
+            fewest = 2 * _QUEUE - 1  # one image is under way, and the queue is full
+            eventually(lambda: sum(request.done() for request in requests) >= fewest, "nothing was refused")
+            assert sharded.client.get("/readyz").status_code == 200
+            full = series(sharded)[("touchstone_queue_depth", frozenset({("queue", "detect")}))]
+        finally:
+            encoder.kill()
+        done = [request.result() for request in requests]
+    refused = [answer for answer in done if answer.status_code != 200]
+    assert len(refused) in (fewest, fewest + 1)  # of which the self-check's image may take the place of one
+    for answer in refused:
+        check_problem(answer, 503, "queue-full")
+        assert int(answer.headers["retry-after"]) >= 1
+    assert full == _QUEUE
+    scores = [answer.json()["results"][0]["score"] for answer in done if answer.status_code == 200]
+    assert scores == [expected] * (len(done) - len(refused))
+    assert 'touchstone_problems_total{type="queue-full"}' not in before
+    assert series(sharded)[("touchstone_problems_total", frozenset({("type", "queue-full")}))] == len(refused)
+    assert inspect().json()["results"][0]["score"] == expected
 
 
 def test_what_is_added_and_removed_is_compared_with_at_once(server: ServerProcess) -> None:
@@ -157,4 +252,16 @@ def test_a_node_that_is_killed_under_load_costs_retries_and_nothing_acknowledged
     assert {inspection["id"] for inspection in stored} >= set(acknowledged)
     assert taught <= set(server.references())
     assert server.client.get("/readyz").status_code == 200
+
+
+def test_without_a_node_that_encodes_it_is_not_ready_and_says_so(server: ServerProcess, cluster: Cluster) -> None:
+    for node in list(cluster.worker_nodes):
+        cluster.remove_node(node, allow_graceful=False)
+    answer = httpx.Response(200)
+    while answer.status_code == 200:  # what the nodes worked on may be answered yet
+        answer = server.client.post("/detect", data={"category": "plate"}, files=files(part(50, kind=1)))
+    eventually(lambda: server.client.get("/readyz").status_code != 200, "it is ready without an encoder", 60)
+    for refused in (answer, server.client.get("/readyz")):
+        check_problem(refused, 503, "not-ready")
+        assert refused.headers["retry-after"] == "5"
     assert server.stop() == 0
