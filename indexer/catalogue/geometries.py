@@ -147,16 +147,16 @@ class Geometries:
     def place(self, geometry_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
         """Record a segment of references encoded under a geometry. Raises GeometryNotFound.
 
-        rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over.
-        Returns how many were placed; with none, the segment is not recorded. Raises ValueError for a geometry that is
-        being served.
+        rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over, as
+        when another process has finished the same change. Returns how many were placed; with none, the segment is not
+        recorded. Raises ValueError for others, of a geometry that is being served.
         """
         with self._transactions.writing() as connection:
             row = _row(connection, geometry_id)
-            if row.active and row.served:
-                raise ValueError("references enter the memory being served through append")
             requested = live_ids(connection, rows) - encoded_ids(connection, geometry_id, rows)
             if requested:
+                if row.active and row.served:
+                    raise ValueError("references enter the memory being served through append")
                 placed = {key: (geometry_id, rows[key]) for key in sorted(requested)}
                 record_segment(connection, row.memory_id, segment, placed)
             return len(requested)

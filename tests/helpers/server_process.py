@@ -16,6 +16,7 @@ import httpx
 
 from service.cli import app
 from tests.helpers.forked import ForkedProcess
+from tests.helpers.new_catalogue import new_data_folder
 
 START_SECONDS = 180  # far more than it takes, for a machine that has other things to do
 
@@ -36,7 +37,7 @@ class ServerProcess:
     """`touchstone serve`, with arguments if there are any, on a data folder, at the tests' small geometry.
 
     environment: variables that may be read as early as modules are imported; with it the process is no fork, but a
-    fresh `python -m service`.
+    fresh `python -m service`, which makes its own data folder if there is none.
     """
 
     process: subprocess.Popen[bytes] | ForkedProcess
@@ -63,6 +64,8 @@ class ServerProcess:
         }
         variables = {**os.environ, "OMP_NUM_THREADS": "1", **{f"TOUCHSTONE_{k}": v for k, v in settings.items()}}
         if environment is None:
+            if not arguments and "DATABASE_URL" not in more:
+                new_data_folder(data)
             self.process = ForkedProcess(_serve, arguments, environment=variables, output=self.log)
         else:
             command = [sys.executable, "-m", "service", *arguments]

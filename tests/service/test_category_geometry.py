@@ -75,9 +75,9 @@ def wait_until_changed(client: TestClient | httpx.Client, name: str, seconds: fl
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """A service that knows 24 wide plates and 12 square discs, each inspected in its own proportions."""
+    """A service that knows 16 wide plates and 12 square discs, each inspected in its own proportions."""
     with service(tmp_path_factory.mktemp("both")) as client:
-        onboard(client, "plate", *(plate(seed) for seed in range(24)))
+        onboard(client, "plate", *(plate(seed) for seed in range(16)))
         onboard(client, "disc", *(square(seed) for seed in range(12)))
         for name in ("plate", "disc"):
             client.patch(f"/categories/{name}", json={"false_reject_rate": 0.08})

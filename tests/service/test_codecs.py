@@ -22,7 +22,7 @@ from service.state import AppState
 from tests.helpers.http_service import files, onboard, wait_until_calibrated
 from tests.helpers.metrics import scrape, value
 
-PRODUCT, REFERENCES, GOOD, DEFECTIVE = "board", 30, 24, 12
+PRODUCT, REFERENCES, GOOD, DEFECTIVE = "board", 24, 16, 12
 
 
 def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
@@ -82,7 +82,7 @@ def kinds(results: list[dict[str, Any]]) -> set[str]:
 def test_parts_encoded_like_the_references_get_no_notice(client: TestClient) -> None:
     results = detect(client, "png", list(map(encode_png, good()))) + detect(client, "jpeg", list(map(jpeg, good())))
     assert kinds(results) == set()
-    assert sum(result["verdict"] == "normal" for result in results) >= 2 * GOOD - 5
+    assert sum(result["verdict"] == "normal" for result in results) >= 2 * GOOD - 3
 
 
 @pytest.mark.parametrize(("quality", "least_detected"), [(90, 8), (75, 6)])
@@ -91,7 +91,7 @@ def test_jpeg_parts_of_png_references_are_judged_by_references_stored_like_them(
 ) -> None:
     passed = detect(client, "png", [jpeg(image, quality) for image in good()])
     defects = detect(client, "png", [jpeg(image, quality) for image in defective()])
-    assert sum(result["verdict"] == "normal" for result in passed) >= GOOD - 4  # at 5 % one of 24, on average
+    assert sum(result["verdict"] == "normal" for result in passed) >= GOOD - 2  # at 5 % one of 20, on average
     assert sum(result["verdict"] == "anomalous" for result in defects) >= least_detected
     assert kinds(passed + defects) == {"encoding_mismatch"}
     said = passed[0]["notices"][0]["detail"]
@@ -105,7 +105,7 @@ def test_png_parts_of_jpeg_references_are_read_as_those(client: TestClient) -> N
     reencoded = detect(client, "jpeg", list(map(encode_png, parts)))
     assert (kinds(alike), kinds(reencoded)) == (set(), {"reencoded_as_references"})
     assert reencoded[0]["encoding"]["read_as"] == "JPEG, quality 90, 4:2:0"
-    assert sum(result["verdict"] == "normal" for result in reencoded[:GOOD]) >= GOOD - 4
+    assert sum(result["verdict"] == "normal" for result in reencoded[:GOOD]) >= GOOD - 2
     for one, other in zip(alike, reencoded, strict=True):  # two encoders of JPEG differ a little
         assert other["score"] == pytest.approx(one["score"], rel=0.1)
 

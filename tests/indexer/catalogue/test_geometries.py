@@ -71,6 +71,7 @@ def test_a_geometry_takes_over_once_every_live_reference_is_encoded_under_it(
     catalogue.geometries.place(change.id, rest, {b: 0, late: 1})
     version = catalogue.geometries.activate(change.id)
     assert version == before + 1 == catalogue.geometries.activate(change.id)
+    assert catalogue.geometries.place(change.id, segment(2), {b: 0, late: 1}) == 0, "a slower process changes nothing"
     delta = catalogue.segments.changes_since(before, memory_id)
     assert delta.reencoded == (a, b, late)
     assert delta.removed == ()
