@@ -478,6 +478,28 @@ def test_what_is_drawn_while_a_region_is_saved_is_kept(page: Page, server: Serve
     server.wait_until_calibrated("disc")
 
 
+def test_what_another_tab_has_drawn_is_replaced_only_when_that_is_confirmed(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc/region")
+    page.get_by_role("button", name="Add an area").click()
+    elsewhere = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]
+    change = {"region_of_interest": {"polygons": [elsewhere], "ignored": []}}
+    server.client.patch("/categories/disc", json=change).raise_for_status()
+    page.get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog", name="Replace what somebody else has drawn?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("1 area is inspected. Not saved yet.")).to_be_visible()
+    assert areas(server) == [elsewhere]
+    page.get_by_role("button", name="Save").click()
+    dialog.get_by_role("button", name="Replace").click()
+    expect(page.locator("#notices")).to_contain_text("Saved")
+    assert [len(corners) for corners in areas(server) or ()] == [4]
+    page.get_by_role("button", name="Undo").last.click()
+    expect(page.get_by_text("Undone.")).to_be_visible()
+    assert areas(server) == [elsewhere]
+    server.client.patch("/categories/disc", json={"region_of_interest": None}).raise_for_status()
+    server.wait_until_calibrated("disc")
+
+
 def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerProcess) -> None:
     page.goto("/#/categories/disc")
     first = images(page).first

@@ -2,6 +2,7 @@
 
 import { get, imageUrl, request, send } from "./api.js";
 import { ellipse, rectangle, stroke } from "./area-shapes.js";
+import { confirmed } from "./dialog.js";
 import { fill, h, s } from "./dom.js";
 import { inspectedArea, outline } from "./inspected-area.js";
 import { copied, middle, moved, withCornerMoved, withEdgeSplit, withoutCorner } from "./polygon.js";
@@ -164,8 +165,22 @@ export async function showRegion(place, category, signal) {
   }
 
   async function keep() {
-    const before = saved;
-    if (await patched(() => send("PATCH", path, body()))) offerUndo(before);
+    const wanted = body();
+    let before = saved;
+    if (await patched(async () => {
+      before = await replaceable();
+      return send("PATCH", path, wanted);
+    })) offerUndo(before);
+  }
+
+  /** What is saved now. Where that is not what was read, somebody else has drawn: an AbortError unless it may be replaced. */
+  async function replaceable() {
+    const now = (await get(path, {}, signal)).settings.region_of_interest;
+    if (JSON.stringify(now) !== JSON.stringify(saved)) {
+      const content = h("p", {}, t("region.replace.meaning"));
+      if (!(await confirmed({ title: t("region.replace.title"), content, act: t("region.replace") }))) throw new DOMException("", "AbortError");
+    }
+    return now;
   }
 
   async function upload() {
