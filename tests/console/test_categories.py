@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -692,10 +693,15 @@ def test_a_part_in_a_preview_leads_to_its_inspection(page: Page) -> None:
 
 def test_every_link_leads_to_a_page_and_a_wrong_address_says_so(page: Page) -> None:
     seen: set[str] = set()
+    kinds: Counter[str] = Counter()
     waiting = ["/#/categories"]
     while waiting:
         address = waiting.pop()
         seen.add(address)
+        kind = re.sub(r"\d+|[0-9a-f-]{32,}", "…", address)
+        kinds[kind] += 1
+        if kinds[kind] > 3:  # as many images and inspections as there are have this address, and their page
+            continue
         page.goto(address)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.get_by_text("Loading")).to_have_count(0)
