@@ -64,6 +64,7 @@ def serving(source: str | Path, copy: Path | None, folder: Path) -> ServerProces
 
 
 def answers(server: ServerProcess) -> list[dict[str, Any]]:
+    server.wait_until_calibrated("disc")  # which nothing was when it was exported
     answer = server.client.post("/detect", data={"map": "raw"}, files=files(part(40), part(41, scratched=True)))
     assert answer.status_code == 200, answer.text
     return [
