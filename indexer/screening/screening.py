@@ -166,8 +166,8 @@ class Screening:
         if other_distance >= own_distance:
             return None
         detail = (
-            f"More like {category!r} than like {self._category!r}: mean patch distance {other_distance:.3f} to it, "
-            f"{own_distance:.3f} to the others of its own."
+            f"More like {category!r} than like {self._category!r}: mean patch distance "
+            f"{max(0.0, other_distance):.3f} to it, {own_distance:.3f} to the others of its own."
         )
         reference_id = int(self._memory.ids[nearest.rows[0]])
         return Finding(
