@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from itertools import product as pairs
 from pathlib import Path
 
@@ -29,10 +30,16 @@ def test_the_same_seed_renders_the_same_image_and_another_seed_another_one(produ
     assert first.defect is None
 
 
+@cache
+def good_part(product: str, seed: int) -> Sample:
+    """Rendered once for all defects that it is compared with."""
+    return render_good(product, seed)
+
+
 @pytest.mark.parametrize(("product", "kind"), EVERY_DEFECT)
 def test_a_defect_is_inside_its_mask_and_nowhere_else(product: str, kind: str) -> None:
     for seed in (0, 1):
-        good, bad = render_good(product, seed), render_defective(product, seed, kind)
+        good, bad = good_part(product, seed), render_defective(product, seed, kind)
         assert bad.defect == kind
         assert bad.mask is not None
         assert bad.mask.shape == (512, 512)
