@@ -138,9 +138,10 @@ def test_a_retired_memory_lets_go_of_its_segments(catalogue: Catalogue, memory_i
 
 def test_the_served_memory_can_be_neither_filled_by_hand_nor_retired(catalogue: Catalogue, memory_id: int) -> None:
     add(catalogue, memory_id, "bolt", "a")
+    (other,) = add(catalogue, memory_id, "nut", "b")
     served = catalogue.geometries.ensure(memory_id, "bolt", GEOMETRY)
     with pytest.raises(ValueError, match="through append"):
-        catalogue.geometries.place(served.id, segment(1), {})
+        catalogue.geometries.place(served.id, segment(1), {other: 0})
     with pytest.raises(ValueError, match="cannot be retired"):
         catalogue.memories.retire(memory_id)
     for method in (catalogue.memories.switch, catalogue.memories.retire):
