@@ -94,7 +94,7 @@ def create_app(state: AppState) -> FastAPI:
     )
     app.add_middleware(HeaderLimitMiddleware, most=settings.max_headers, most_bytes=settings.max_header_bytes)
     app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(ResponseHeadersMiddleware, version=lambda: state.library.memory.version)
+    app.add_middleware(ResponseHeadersMiddleware, version=lambda: state.reference_store.memory.version)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AccessLogMiddleware, metrics=state.metrics, tracing=state.tracing)
     app.add_middleware(RootPathMiddleware, root_path=settings.root_path)

@@ -62,19 +62,19 @@ class GaugeCollector(Collector):
 
     def _memory(self) -> Iterator[Metric]:
         state = self._state
-        memory, space = state.library.memory, state.encoder.space
+        memory, space = state.reference_store.memory, state.encoder.space
         yield _single("index_version", "Index version that serves requests.", memory.version)
         yield _single("references", "Live references in that version.", len(memory))
         yield _single("memory_bytes", "Bytes of its patch codes.", memory.code_bytes)
         yield _single(
             "corrupt_segments",
             "Segment files that failed their checksum and are not served.",
-            len(state.library.corrupt_segments),
+            len(state.reference_store.corrupt_segments),
         )
         yield _single(
             "unverified_segments",
             "Memory-mapped segment files whose checksum is yet to be verified.",
-            len(state.library.published.unverified),
+            len(state.reference_store.published.unverified),
         )
         yield _single(
             "not_ready",

@@ -82,7 +82,7 @@ class AppState:
     settings: Settings
     encoder: Encoder
     engine: PatchSearchEngine
-    library: ReferenceStore
+    reference_store: ReferenceStore
     worker: InferenceWorker
     detecting: InFlightLimits
     decoder: Decoder
@@ -126,15 +126,15 @@ class AppState:
         if backend is None:
             backend = local_backend(encoder_of_memory(settings), settings.device_memory_share)
         encoder, engine = backend.encoder, backend.engine
-        library = ReferenceStore.open(
+        reference_store = ReferenceStore.open(
             settings.data,
             encoder.space,
             codec=settings.codec,
             database_url=settings.database_url,
             mmap_codes=settings.mmap_codes,
         )
-        for name in library.published.settings:
-            if (inspected := library.geometry_of(name).inspected) < 1:
+        for name in reference_store.published.settings:
+            if (inspected := reference_store.geometry_of(name).inspected) < 1:
                 log.warning(_BORDER_WARNING, name, 100 * (1 - inspected), name)
         (settings.data / HISTORY).mkdir(exist_ok=True)
         if encoder.device.type == "cuda":
@@ -143,7 +143,7 @@ class AppState:
         worker = InferenceWorker(
             encoder,
             engine,
-            lambda: library.memory,
+            lambda: reference_store.memory,
             metrics,
             batch_size=settings.batch_size,
             max_batch_delay=settings.max_batch_delay_ms / 1000,
@@ -156,10 +156,10 @@ class AppState:
         if encoder.device.type == "cuda":
             rhos = {
                 CategorySettings().rho,
-                *(setting.rho for setting in library.catalogue.categories.settings().values()),
+                *(setting.rho for setting in reference_store.catalogue.categories.settings().values()),
             }
             worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
-        calibrations = CalibrationManager(worker, engine, library)
+        calibrations = CalibrationManager(worker, engine, reference_store)
         preprocess = choose_preprocessing(encoder, settings)
         under_way = settings.batch_size * backend.concurrent_batches
         detecting = _in_flight_limits(settings, settings.queue_size + under_way, lambda: worker.retry_after)
@@ -174,17 +174,17 @@ class AppState:
             )
             for kind in (detecting, onboarding)
         )
-        api_keys = ApiKeyCache(library.catalogue.api_keys)
+        api_keys = ApiKeyCache(reference_store.catalogue.api_keys)
         api_keys.refresh()
-        pruner = Pruner(library.folder, library.catalogue, settings.retention, settings.min_free_bytes)
-        pruning = Pruning(pruner, library.catalogue.retention, metrics, settings.prune_interval_seconds)
-        inspection_stream = InspectionStream(library.catalogue.inspections)
+        pruner = Pruner(reference_store.folder, reference_store.catalogue, settings.retention, settings.min_free_bytes)
+        pruning = Pruning(pruner, reference_store.catalogue.retention, metrics, settings.prune_interval_seconds)
+        inspection_stream = InspectionStream(reference_store.catalogue.inspections)
         station_frames = StationFrames(settings.data / FRAMES)
-        readiness = Readiness(encoder, worker, library, settings.data, settings.min_free_bytes)
+        readiness = Readiness(encoder, worker, reference_store, settings.data, settings.min_free_bytes)
         refresh = settings.refresh_interval_ms / 1000
         task = partial(Task, metrics=metrics)
         catalogue_sync = task(
-            "catalogue-sync", CatalogueSync(library).round, seconds=refresh, most_seconds=5, stalls_after=60
+            "catalogue-sync", CatalogueSync(reference_store).round, seconds=refresh, most_seconds=5, stalls_after=60
         )
         key_sync = task(
             "key-sync",
@@ -194,18 +194,20 @@ class AppState:
             least_seconds=_KEY_SYNC_SECONDS,
             stalls_after=10,
         )
-        adaptations = Adaptations(worker, encoder, engine, library, calibrations, settings.image_limits)
+        adaptations = Adaptations(worker, encoder, engine, reference_store, calibrations, settings.image_limits)
         adapting = task("adaptation", adaptations.round, seconds=refresh, most_seconds=5)
         adaptations.asked = adapting.soon
-        changes = GeometryChanges(worker, encoder, engine, library, calibrations, preprocess, settings.image_limits)
+        changes = GeometryChanges(
+            worker, encoder, engine, reference_store, calibrations, preprocess, settings.image_limits
+        )
         geometry_changes = task("geometry", changes.round, seconds=refresh, most_seconds=30)
         criteria = CurrentCriteria(calibrations, adaptations)
         evaluating = Evaluations(
-            worker, encoder, engine, library, calibrations, criteria, preprocess, settings.image_limits
+            worker, encoder, engine, reference_store, calibrations, criteria, preprocess, settings.image_limits
         )
         evaluations = task("evaluation", evaluating.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
         tuner = SettingsTuner(
-            worker, encoder, engine, library, calibrations, criteria, preprocess, settings.image_limits
+            worker, encoder, engine, reference_store, calibrations, criteria, preprocess, settings.image_limits
         )
         tuning = task("tuning", tuner.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
         # What only ever writes to the data folder: a service that is read-only does without.
@@ -214,7 +216,7 @@ class AppState:
             evaluations,
             tuning,
             task("pruning", pruning.round, seconds=pruning.pause),
-            task("compaction", Compaction(library).round, seconds=refresh),
+            task("compaction", Compaction(reference_store).round, seconds=refresh),
             task("station-frames", station_frames.delete_unwatched, seconds=_FRAMES_SECONDS),
         )
         background = Supervisor(
@@ -224,7 +226,7 @@ class AppState:
                 task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
                 adapting,
                 *(() if settings.read_only else upkeep),
-                task("segment-check", SegmentChecks(library).round, seconds=refresh),
+                task("segment-check", SegmentChecks(reference_store).round, seconds=refresh),
                 task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
                 task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
             )
@@ -233,7 +235,7 @@ class AppState:
             settings,
             encoder,
             engine,
-            library,
+            reference_store,
             worker,
             detecting,
             decoder,
@@ -248,7 +250,7 @@ class AppState:
             identity_provider,
             pruner,
             pruning,
-            Recorder(settings.data, library, pruner, settings.min_free_bytes),
+            Recorder(settings.data, reference_store, pruner, settings.min_free_bytes),
             DeferredRecordings(metrics),
             ThreadPools(),
             inspection_stream,
@@ -275,7 +277,7 @@ class AppState:
         self.decoder.close()
         self.onboarding_decoder.close()
         self.thread_pools.close()
-        self.library.close()
+        self.reference_store.close()
         self.tracing.close()
 
     @property
@@ -286,7 +288,7 @@ class AppState:
     @property
     def category_settings(self) -> Mapping[str, CategorySettings]:
         """Every category's settings, by name, as they go with the newest snapshot: no database is asked."""
-        return self.library.published.settings
+        return self.reference_store.published.settings
 
     def recording_enabled(self) -> bool:
         """Whether inspections are kept; not when the disk is nearly full, nor where the service is read-only."""
@@ -296,7 +298,7 @@ class AppState:
         """How fast encoder and search are, measured once, behind all other work."""
         async with self.pace_lock:
             if self.pace is None:
-                codec = self.library.memory.codec
+                codec = self.reference_store.memory.codec
                 measured = self.worker.submit_calibration(lambda _: measure_pace(self.encoder, self.engine, codec))
                 self.pace = await asyncio.wrap_future(measured)
             return self.pace
@@ -316,16 +318,18 @@ class AppState:
 
         All waiting requests share one poll of the catalogue, followed by the regular polls.
         """
-        if self.library.memory.version >= version:
+        if self.reference_store.memory.version >= version:
             return
         end = time.monotonic() + _MAX_VERSION_WAIT_SECONDS
         with suppress(Exception):  # the task logs what went wrong; another look may go well
             await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _MAX_VERSION_WAIT_SECONDS)
-        while self.library.memory.version < version:
-            if self.library.published.superseded_by is not None:
+        while self.reference_store.memory.version < version:
+            if self.reference_store.published.superseded_by is not None:
                 raise MemoryInactive("the references have been re-encoded into another memory")
             if time.monotonic() > end:
-                raise SnapshotBehind(f"The snapshot is {self.library.memory.version}, not yet {version}; ask again.")
+                raise SnapshotBehind(
+                    f"The snapshot is {self.reference_store.memory.version}, not yet {version}; ask again."
+                )
             await asyncio.sleep(0.05)
 
 

@@ -124,7 +124,7 @@ def index(
             listing = find_categories(root)
             chosen = encoder_of_memory(settings)
             loaded = load_encoder(chosen)
-            library = ReferenceStore.open(
+            reference_store = ReferenceStore.open(
                 settings.data,
                 loaded.space,
                 codec=settings.codec,
@@ -132,8 +132,8 @@ def index(
                 mmap_codes=settings.mmap_codes,
             )
             try:
-                if library.corrupt_segments:
-                    [first, *_] = library.corrupt_segments
+                if reference_store.corrupt_segments:
+                    [first, *_] = reference_store.corrupt_segments
                     raise OSError(f"{first}: restore it, or run `touchstone rebuild --damaged`, before adding more")
                 with progress() as shown, connected(ray) if ray else nullcontext():
                     task = shown.task("", sum(len(category.paths) for category in listing.categories))
@@ -149,7 +149,7 @@ def index(
                     else:
                         encoding = LocalEncoding(loaded, settings.image_limits, settings.decode_threads)
                     reports = run(
-                        library,
+                        reference_store,
                         encoding,
                         listing.categories,
                         limits=settings.image_limits,
@@ -160,10 +160,10 @@ def index(
                         policy=settings.geometry_policy,
                         choice=choice,
                     )
-                library.compact_if_needed()
-                known = library.catalogue.categories.list()
+                reference_store.compact_if_needed()
+                known = reference_store.catalogue.categories.list()
             finally:
-                library.close()
+                reference_store.close()
     except (
         NothingToIndex,
         EncoderError,

@@ -77,8 +77,8 @@ class EncodedBatch:
 class BulkEncoding(Protocol):
     """Encodes the images of a bulk job."""
 
-    def encode(self, plans: Iterable[CategoryPlan], library: ReferenceStore) -> Iterator[EncodedBatch]:
-        """All images in order, in the library's codec; those of one category follow each other."""
+    def encode(self, plans: Iterable[CategoryPlan], reference_store: ReferenceStore) -> Iterator[EncodedBatch]:
+        """All images in order, in the reference store's codec; those of one category follow each other."""
         ...
 
 
@@ -146,22 +146,22 @@ class LocalEncoding:
         self._encoder, self._decoders = encoder, decoders
         self._loader = ImageLoader(limits, encoder.space.global_geometry)
 
-    def encode(self, plans: Iterable[CategoryPlan], library: ReferenceStore) -> Iterator[EncodedBatch]:
+    def encode(self, plans: Iterable[CategoryPlan], reference_store: ReferenceStore) -> Iterator[EncodedBatch]:
         """See `BulkEncoding.encode`."""
-        codec = library.memory.codec
+        codec = reference_store.memory.codec
         with Cores() as cores, ThreadPoolExecutor(self._decoders, thread_name_prefix="decode") as pool:
             on_cores = cores.encoding(self._encoder)
             for plan in plans:
-                for batch in self._loaded_ahead(pool, plan, library):
+                for batch in self._loaded_ahead(pool, plan, reference_store):
                     yield EncodedBatch(plan, encode_loaded(on_cores, codec, batch))
 
     def _loaded_ahead(
-        self, pool: ThreadPoolExecutor, plan: CategoryPlan, library: ReferenceStore
+        self, pool: ThreadPoolExecutor, plan: CategoryPlan, reference_store: ReferenceStore
     ) -> Iterator[list[tuple[Path, Loaded]]]:
         """Batches of a category's images, each decoded while the one before is worked on."""
 
         def is_reference(digest: str) -> bool:
-            return bool(library.find_existing(plan.category, [digest]))
+            return bool(reference_store.find_existing(plan.category, [digest]))
 
         def begin(paths: Sequence[Path]) -> list[tuple[Path, Future[Loaded]]]:
             return [

@@ -115,7 +115,7 @@ def _found(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
 
 
 def bulk_index(
-    library: ReferenceStore,
+    reference_store: ReferenceStore,
     encoding: BulkEncoding,
     folders: Sequence[CategoryFolder],
     *,
@@ -143,16 +143,16 @@ def bulk_index(
 
     def planned() -> Iterator[CategoryPlan]:
         for number, (folder, report) in enumerate(zip(folders, reports, strict=True)):
-            plan = folder.misnamed or _plan(library, number, folder, limits, decoders, depth, policy, choice)
+            plan = folder.misnamed or _plan(reference_store, number, folder, limits, decoders, depth, policy, choice)
             if isinstance(plan, str):
                 report.rejected = [RejectedImage(path, plan) for path in folder.paths]
                 advance(report, len(folder.paths))
             else:
                 yield plan
 
-    for plan, batches in groupby(encoding.encode(planned(), library), key=lambda batch: batch.plan):
+    for plan, batches in groupby(encoding.encode(planned(), reference_store), key=lambda batch: batch.plan):
         report = reports[plan.number]
-        screened = None if screen is None else _Screener(library, screen, plan.category, plan.geometry)
+        screened = None if screen is None else _Screener(reference_store, screen, plan.category, plan.geometry)
         waiting: list[EncodedImage] = []
         for batch in batches:
             for path, image in batch.images:
@@ -161,16 +161,16 @@ def bulk_index(
                 else:
                     _note(report, path, image)
             if len(waiting) >= _COMMIT:
-                _commit(library, report, plan.geometry, waiting, screened)
+                _commit(reference_store, report, plan.geometry, waiting, screened)
                 waiting = []
             advance(report, len(batch.images))
         if waiting:
-            _commit(library, report, plan.geometry, waiting, screened)
+            _commit(reference_store, report, plan.geometry, waiting, screened)
     return tuple(reports)
 
 
 def _plan(
-    library: ReferenceStore,
+    reference_store: ReferenceStore,
     number: int,
     folder: CategoryFolder,
     limits: ImageLimits,
@@ -181,10 +181,10 @@ def _plan(
 ) -> CategoryPlan | str:
     """How a folder's images are inspected and read, or why they cannot be."""
     try:
-        geometry = _geometry(library, folder, limits, policy or GeometryPolicy(), choice)
+        geometry = _geometry(reference_store, folder, limits, policy or GeometryPolicy(), choice)
     except GeometryError as error:
         return f"geometry: {error}."
-    reading = _reading(library, folder, limits, decoders, depth)
+    reading = _reading(reference_store, folder, limits, decoders, depth)
     return CategoryPlan(number, folder.category, folder.paths, geometry, reading)
 
 
@@ -196,14 +196,14 @@ def _note(report: IndexReport, path: Path, reason: str | None) -> None:
 
 
 def _geometry(
-    library: ReferenceStore,
+    reference_store: ReferenceStore,
     category_folder: CategoryFolder,
     limits: ImageLimits,
     policy: GeometryPolicy,
     choice: GeometryChoice | None,
 ) -> InputGeometry:
     """How a category is inspected; a new one in the proportions that a sample of images of its folder have."""
-    memory = library.memory
+    memory = reference_store.memory
     if category_folder.category in memory.geometries:
         return memory.geometries[category_folder.category]
     sample = category_folder.paths[:: -(-len(category_folder.paths) // _SAMPLED)]
@@ -220,14 +220,14 @@ def _size(path: Path, limits: ImageLimits) -> Size | None:
 
 
 def _reading(
-    library: ReferenceStore,
+    reference_store: ReferenceStore,
     category_folder: CategoryFolder,
     limits: ImageLimits,
     decoders: int,
     depth: BitDepth | None,
 ) -> Reading:
     """How a category's images are read: see `Profile.reading`. Some from all over the folder are looked at."""
-    published = library.published
+    published = reference_store.published
     profile = published.profiles.get(category_folder.category, Profile())
     depth = depth or published.settings.get(category_folder.category, CategorySettings()).bit_depth
     largest: list[int] = []
@@ -253,19 +253,24 @@ class _Screener:
     """Screens one category's images, commit by commit, against each other and the existing references."""
 
     def __init__(
-        self, library: ReferenceStore, engine: PatchSearchEngine, category: str, geometry: InputGeometry
+        self, reference_store: ReferenceStore, engine: PatchSearchEngine, category: str, geometry: InputGeometry
     ) -> None:
-        self._library, self._engine, self._category, self._geometry = library, engine, category, geometry
-        settings_by_category = {stored.name: stored.settings for stored in library.catalogue.categories.list()}
+        self._reference_store, self._engine, self._category, self._geometry = (
+            reference_store,
+            engine,
+            category,
+            geometry,
+        )
+        settings_by_category = {stored.name: stored.settings for stored in reference_store.catalogue.categories.list()}
         self._settings = settings_by_category.get(category, CategorySettings())
         self._known = KnownReferences(
-            stored_statistics(library, category, self._settings.scoring),
-            [PhotoQuality(**appearance) for appearance in library.catalogue.references.appearances(category)],
+            stored_statistics(reference_store, category, self._settings.scoring),
+            [PhotoQuality(**appearance) for appearance in reference_store.catalogue.references.appearances(category)],
         )
 
     def decide(self, images: Sequence[SourceImage], codes: Mapping[str, EncodedReferences]) -> OnboardingDecision:
         """Which of a commit's images are taken."""
-        memory = self._library.memory
+        memory = self._reference_store.memory
         memory = memory.with_geometries({**memory.geometries, self._category: self._geometry})
         onboarding = Onboarding(memory, self._engine, self._category, self._settings, images, codes)
         compared = [onboarding.compare(index) for index in range(onboarding.count)]
@@ -275,14 +280,14 @@ class _Screener:
 
 
 def _commit(
-    library: ReferenceStore,
+    reference_store: ReferenceStore,
     report: IndexReport,
     geometry: InputGeometry,
     waiting: Sequence[EncodedImage],
     screened: _Screener | None,
 ) -> None:
     # Many were encoded before those of the last commit were references.
-    existing = library.find_existing(report.category, [encoded.original.sha256 for encoded in waiting])
+    existing = reference_store.find_existing(report.category, [encoded.original.sha256 for encoded in waiting])
     report.duplicates += sum(encoded.original.sha256 in existing for encoded in waiting)
     waiting = [encoded for encoded in waiting if encoded.original.sha256 not in existing]
     images = [encoded.original for encoded in waiting]
@@ -296,7 +301,7 @@ def _commit(
             report.findings += ((waiting[position].path, finding) for finding in image.findings)
         images = list(decision.accepted.values())
     if images:
-        added = library.add(report.category, images, codes, geometry)
+        added = reference_store.add(report.category, images, codes, geometry)
         fresh = sum(outcome.status == "added" for outcome in added.outcomes)
         report.added += fresh
         report.duplicates += len(images) - fresh  # the same image twice among these, or another process was quicker

@@ -41,16 +41,18 @@ class RayEncoding:
         self._encoder, self._space = encoder, space
         self._loader = ImageLoader(limits, space.global_geometry)
 
-    def encode(self, plans: Iterable[CategoryPlan], library: ReferenceStore) -> Iterator[EncodedBatch]:
+    def encode(self, plans: Iterable[CategoryPlan], reference_store: ReferenceStore) -> Iterator[EncodedBatch]:
         """See `BulkEncoding.encode`. ClusterError when the cluster or a node's encoder fails."""
         planned = {plan.number: plan for plan in plans}
         categories = {
-            plan.number: _Category(plan.geometry, plan.reading, library.catalogue.references.digests(plan.category))
+            plan.number: _Category(
+                plan.geometry, plan.reading, reference_store.catalogue.references.digests(plan.category)
+            )
             for plan in planned.values()
         }
         batches = [_Batch(plan.number, paths) for plan in planned.values() for paths in plan.batches()]
         load = partial(_load, loader=self._loader, categories=categories)
-        encode = partial(_encode, codec=library.memory.codec)
+        encode = partial(_encode, codec=reference_store.memory.codec)
         encoded = encode_on_cluster(batches, load, encode, self._encoder, self._space)
         for batch, images in zip(batches, encoded, strict=True):
             yield EncodedBatch(planned[batch.number], images)

@@ -118,11 +118,11 @@ class ReferenceStore:
                 f"leave the codec unset or set it to {record.codec}, or run `touchstone rebuild`"
             )
         empty = MemoryBank.empty(space, record.codec, mapped=bool(mmap_codes))
-        library = cls(folder, catalogue, empty, record.id, mmap_codes)
-        for _ in library._orphans.orphans("segments"):
+        reference_store = cls(folder, catalogue, empty, record.id, mmap_codes)
+        for _ in reference_store._orphans.orphans("segments"):
             pass  # images may be many: pruning looks for those, in the background
-        library._loader.refresh(patience=0.0)
-        return library
+        reference_store._loader.refresh(patience=0.0)
+        return reference_store
 
     def close(self) -> None:
         """Give back the database connections."""

@@ -13,10 +13,10 @@ from indexer.scoring.image_statistics import ImageStatistics
 log = logging.getLogger("touchstone")
 
 
-def read_stored(library: ReferenceStore, category: str) -> tuple[int, LeaveOneOut] | None:
+def read_stored(reference_store: ReferenceStore, category: str) -> tuple[int, LeaveOneOut] | None:
     """The snapshot's version and the results; None when there are none, or none that can be read."""
-    published = library.published
-    stored = library.catalogue.calibrations.read(category, published.memory_id)
+    published = reference_store.published
+    stored = reference_store.catalogue.calibrations.read(category, published.memory_id)
     if stored is None or not stored.references:
         return None
     memory = published.memory
@@ -28,12 +28,14 @@ def read_stored(library: ReferenceStore, category: str) -> tuple[int, LeaveOneOu
         return None
 
 
-def stored_statistics(library: ReferenceStore, category: str, settings: ScoringSettings) -> list[ImageStatistics]:
+def stored_statistics(
+    reference_store: ReferenceStore, category: str, settings: ScoringSettings
+) -> list[ImageStatistics]:
     """What the references calibrated last measured; nothing under another K or ρ, or once one of them is gone."""
-    stored = read_stored(library, category)
+    stored = read_stored(reference_store, category)
     if stored is None:
         return []
-    result, memory = stored[1], library.memory
+    result, memory = stored[1], reference_store.memory
     live = set(memory.ids[memory.rows_of(category)].tolist())
     if (result.k, result.rho) != (settings.k, settings.rho) or not live.issuperset(result.ids.tolist()):
         return []

@@ -62,14 +62,14 @@ class Adaptations:
         worker: InferenceWorker,
         encoder: Encoder,
         engine: PatchSearchEngine,
-        library: ReferenceStore,
+        reference_store: ReferenceStore,
         calibrations: CalibrationManager,
         limits: ImageLimits,
     ) -> None:
         self._worker = worker
         self._encoder = encoder
         self._engine = engine
-        self._library = library
+        self._reference_store = reference_store
         self._calibrations = calibrations
         self._limits = limits
         self._wanted: dict[tuple[str, Encoding], _Wanted] = {}
@@ -79,7 +79,7 @@ class Adaptations:
     def of(self, category: str, encoding: Encoding) -> Adaptation | Literal["waiting", "impossible"]:
         """The latest adaptation; while there is none it is made, if that is possible."""
         requested = self._want(category, encoding)
-        if requested.adaptation is not None and requested.geometry != self._library.geometry_of(category):
+        if requested.adaptation is not None and requested.geometry != self._reference_store.geometry_of(category):
             return "waiting"
         return requested.adaptation or ("waiting" if requested.failed is None else "impossible")
 
@@ -105,7 +105,7 @@ class Adaptations:
 
     def _renew_or_forget(self, category: str, encoding: Encoding, stopping: threading.Event) -> None:
         with self._changing:
-            if category not in self._library.published.settings:
+            if category not in self._reference_store.published.settings:
                 self._wanted.pop((category, encoding), None)
             wanted = self._wanted.get((category, encoding))
         if wanted is not None:
@@ -124,7 +124,7 @@ class Adaptations:
         return requested
 
     def _renew(self, category: str, encoding: Encoding, request: _Wanted, stopping: threading.Event) -> None:
-        published = self._library.published
+        published = self._reference_store.published
         settings, known = published.settings[category], self._calibrations.of(category)
         basis = CalibrationBasis.of(published.memory, category, settings.scoring)
         if known is None or known.key != basis.key:
@@ -132,7 +132,7 @@ class Adaptations:
         present = request.adaptation
         if request.failed == known.key or (present is not None and present.calibration.key == known.key):
             return
-        catalogue, name = self._library.catalogue.adaptations, encoding.to_json()
+        catalogue, name = self._reference_store.catalogue.adaptations, encoding.to_json()
         stored = catalogue.read(category, published.memory_id, name)
         adaptation = None
         if stored is not None and stored.key == known.key:
@@ -172,19 +172,21 @@ class Adaptations:
         stopping: threading.Event,
     ) -> Adaptation | str | None:
         """The adaptation, why there can be none, or None when it was not finished."""
-        stored = read_stored(self._library, category)
+        stored = read_stored(self._reference_store, category)
         if stored is None or not basis.is_of(stored[1]):
             return None
         adapting = AdaptationBuilder(
             memory, self._engine, with_calibrated_weights(basis.settings, known), stored[1], known, max_references
         )
-        references = {reference.id: reference for reference in self._library.catalogue.references.iterate(category)}
+        references = {
+            reference.id: reference for reference in self._reference_store.catalogue.references.iterate(category)
+        }
         geometry = memory.geometry_of(category)
         log.info("%s is calibrated for images that are %s", category, encoding)
         for reference_id in adapting.reference_ids:
             if (prepared := self._stored(references.get(reference_id), encoding, geometry)) is not None:
                 self._worker.submit_calibration(_adding(self._encoder, adapting, reference_id, prepared)).result()
-            newest = self._library.memory
+            newest = self._reference_store.memory
             if stopping.is_set() or (
                 newest is not memory and CalibrationBasis.of(newest, category, basis.settings) != basis
             ):
@@ -200,7 +202,9 @@ class Adaptations:
         if reference is None:
             return None
         preprocess = Preprocessor(self._encoder.space.global_geometry)
-        return prepare_stored(reference, self._library.read_original, self._limits, preprocess, geometry, encoding)
+        return prepare_stored(
+            reference, self._reference_store.read_original, self._limits, preprocess, geometry, encoding
+        )
 
 
 def _adding(

@@ -82,10 +82,10 @@ class CalibrationManager:
     catalogue, so that a restart, or another process on the same data, finds them; the next change starts from them.
     """
 
-    def __init__(self, worker: InferenceWorker, engine: PatchSearchEngine, library: ReferenceStore) -> None:
+    def __init__(self, worker: InferenceWorker, engine: PatchSearchEngine, reference_store: ReferenceStore) -> None:
         self._worker = worker
         self._engine = engine
-        self._library = library
+        self._reference_store = reference_store
         self._found: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._foreseen: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
@@ -93,7 +93,7 @@ class CalibrationManager:
 
     def of(self, category: str) -> Calibration | None:
         """The latest finished calibration, even if references have come or gone since; none of another geometry."""
-        geometry = _own_geometry(self._library.memory, category)
+        geometry = _own_geometry(self._reference_store.memory, category)
         for result in (self._found.get(category), self._foreseen.get(category)):
             if result is not None and result[0].geometry == geometry:
                 return result[1]
@@ -121,7 +121,7 @@ class CalibrationManager:
 
     def searches(self, category: str) -> LeaveOneOut | None:
         """The searches that its latest calibration was made from, as they are kept."""
-        stored = read_stored(self._library, category)
+        stored = read_stored(self._reference_store, category)
         return None if stored is None else stored[1]
 
     def round(self, stopping: threading.Event) -> None:
@@ -129,7 +129,7 @@ class CalibrationManager:
 
         A category that cannot be calibrated keeps none of the others from it.
         """
-        published = self._library.published
+        published = self._reference_store.published
         for gone in self._found.keys() - published.settings.keys():
             del self._found[gone]
         for_each(self._calibrate, {category: category for category in published.settings}, stopping)
@@ -142,7 +142,7 @@ class CalibrationManager:
             self._progress.pop(category, None)
 
     def _renew(self, category: str) -> None:
-        published = self._library.published
+        published = self._reference_store.published
         memory, settings = published.memory, published.settings.get(category)
         if settings is None:
             return
@@ -151,7 +151,7 @@ class CalibrationManager:
         latest = self._found.get(category)
         if latest is not None and latest[0] == basis:
             return
-        stored = read_stored(self._library, category)
+        stored = read_stored(self._reference_store, category)
         if stored is not None and basis.is_of(stored[1]):
             version, result = stored
         else:
@@ -176,17 +176,19 @@ class CalibrationManager:
         unsaved = self._unsaved.get(category)
         if unsaved is not None:
             with suppress(CategoryNotFound):  # it was removed meanwhile
-                self._library.catalogue.calibrations.store(category, unsaved.memory_id, unsaved.kept, unsaved.base)
+                self._reference_store.catalogue.calibrations.store(
+                    category, unsaved.memory_id, unsaved.kept, unsaved.base
+                )
             del self._unsaved[category]
 
     def _taken(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
         """What the steps return, taken one a turn; None when the category's references changed on the way."""
-        memory = self._library.memory
+        memory = self._reference_store.memory
 
         def check(done: float) -> None:
             nonlocal memory
             self._progress[category] = done
-            newest = self._library.memory
+            newest = self._reference_store.memory
             if newest is not memory and CalibrationBasis.of(newest, category, basis.settings) != basis:
                 raise _Outdated
             memory = newest

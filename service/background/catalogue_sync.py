@@ -13,13 +13,13 @@ _RELOAD_SECONDS = 30.0  # between attempts to read damaged segments again
 class CatalogueSync:
     """Publishes what other processes commit, and damaged segments once they have been restored."""
 
-    def __init__(self, library: ReferenceStore) -> None:
-        self._library = library
+    def __init__(self, reference_store: ReferenceStore) -> None:
+        self._reference_store = reference_store
         self._reload_at = time.monotonic() + _RELOAD_SECONDS
 
     def round(self, _: threading.Event) -> None:
         """See `Task`."""
-        self._library.refresh()
-        if self._library.corrupt_segments and time.monotonic() >= self._reload_at:
+        self._reference_store.refresh()
+        if self._reference_store.corrupt_segments and time.monotonic() >= self._reload_at:
             self._reload_at = time.monotonic() + _RELOAD_SECONDS
-            self._library.reload_damaged()
+            self._reference_store.reload_damaged()

@@ -10,13 +10,13 @@ from indexer.references.reference_store import ReferenceStore
 class Compaction:
     """Compacts segments, when the snapshot has changed and it is worth it: apart, since it may take seconds."""
 
-    def __init__(self, library: ReferenceStore) -> None:
-        self._library = library
+    def __init__(self, reference_store: ReferenceStore) -> None:
+        self._reference_store = reference_store
         self._tidied = 0
 
     def round(self, _: threading.Event) -> None:
         """See `Task`."""
-        version = self._library.memory.version
+        version = self._reference_store.memory.version
         if version != self._tidied:
-            self._library.compact_if_needed()
+            self._reference_store.compact_if_needed()
             self._tidied = version

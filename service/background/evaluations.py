@@ -50,7 +50,7 @@ class Evaluations:
         worker: InferenceWorker,
         encoder: Encoder,
         engine: PatchSearchEngine,
-        library: ReferenceStore,
+        reference_store: ReferenceStore,
         calibrations: CalibrationManager,
         criteria: CurrentCriteria,
         preprocess: Preprocess,
@@ -59,26 +59,26 @@ class Evaluations:
         self._worker = worker
         self._encoder = encoder
         self._engine = engine
-        self._library = library
+        self._reference_store = reference_store
         self._calibrations = calibrations
         self._criteria = criteria
-        self._reader = LabelledImageReader(library, preprocess, limits)
+        self._reader = LabelledImageReader(reference_store, preprocess, limits)
         self._limits = limits
         self._finished: dict[str, str] = {}  # by category, the key of the evaluation that needs no other look
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: evaluate every test set that has not been, as references and settings are now."""
-        if self._library.published.superseded_by is not None:
+        if self._reference_store.published.superseded_by is not None:
             return
-        sets = self._library.catalogue.labelled_sets.all_images()
+        sets = self._reference_store.catalogue.labelled_sets.all_images()
         for_each(lambda images: self._evaluate(images, stopping), sets, stopping)
 
     def _evaluate(self, images: Sequence[LabelledImage], stopping: threading.Event) -> None:
-        category, published = images[0].category, self._library.published
+        category, published = images[0].category, self._reference_store.published
         key = self._key(category, images, published)
         if key is None or self._finished.get(category) == key:
             return  # it is not calibrated, or has no references: another round
-        sets = self._library.catalogue.labelled_sets
+        sets = self._reference_store.catalogue.labelled_sets
         settings = asdict(published.settings[category])
         try:
             evaluation = sets.begin(category, key, published.memory.version, settings, len(images))
@@ -91,7 +91,7 @@ class Evaluations:
         for image in images:
             if image.id in known:
                 continue
-            now = self._library.published
+            now = self._reference_store.published
             if stopping.is_set() or (now is not published and self._key(category, images, now) != key):
                 return
             result = self._inspect(image, now)
@@ -157,7 +157,7 @@ class Evaluations:
 
     def _hits(self, image: LabelledImage, regions: Sequence[Region]) -> bool:
         """Whether a region touches the mask, which is scaled to the image."""
-        data = self._library.read_original(image.mask_sha256 or "", image.mask_suffix or "")
+        data = self._reference_store.read_original(image.mask_sha256 or "", image.mask_suffix or "")
         levels = read_image(data, self._limits).levels
         flat: Any = levels if levels.ndim == 2 else levels.max(axis=2)
         mask = cv2.resize((flat > 0).astype(np.uint8), (image.width, image.height), interpolation=cv2.INTER_NEAREST)

@@ -42,7 +42,7 @@ class GeometryChanges:
         worker: InferenceWorker,
         encoder: Encoder,
         engine: PatchSearchEngine,
-        library: ReferenceStore,
+        reference_store: ReferenceStore,
         calibrations: CalibrationManager,
         preprocess: Preprocess,
         limits: ImageLimits,
@@ -50,25 +50,27 @@ class GeometryChanges:
         self._worker = worker
         self._encoder = encoder
         self._engine = engine
-        self._library = library
+        self._reference_store = reference_store
         self._calibrations = calibrations
         self._preprocess = preprocess
         self._limits = limits
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: complete all pending changes."""
-        published = self._library.published
+        published = self._reference_store.published
         if published.superseded_by is not None:
             return
-        changes = self._library.catalogue.geometries.changes(published.memory_id)
+        changes = self._reference_store.catalogue.geometries.changes(published.memory_id)
         by_category = {change.record.category: change for change in changes}
         for_each(lambda change: self._bring_about(change, stopping), by_category, stopping)
 
     def _bring_about(self, change: GeometryChange, stopping: threading.Event) -> None:
-        record, geometries = change.record, self._library.catalogue.geometries
+        record, geometries = change.record, self._reference_store.catalogue.geometries
         geometry = InputGeometry.from_json(record.geometry_json)
-        codec = self._library.memory.codec
-        job = GeometryChangeJob(self._library.folder, self._library.catalogue, self._encoder.space, codec, record)
+        codec = self._reference_store.memory.codec
+        job = GeometryChangeJob(
+            self._reference_store.folder, self._reference_store.catalogue, self._encoder.space, codec, record
+        )
         log.info("re-encoding %s for the geometry %s", record.category, geometry.described)
         try:
             done = job.run(
@@ -88,7 +90,7 @@ class GeometryChanges:
                 geometries.note_error(record.id, error)
                 log.error("%s: %s", record.category, error)
             return
-        self._library.refresh()
+        self._reference_store.refresh()
         log.info(
             "%s is inspected at %s from version %d on: %d references",
             record.category,
@@ -98,12 +100,14 @@ class GeometryChanges:
         )
 
     def _encode(self, references: Sequence[Reference], geometry: InputGeometry) -> Reencoded:
-        codec = self._library.memory.codec
+        codec = self._reference_store.memory.codec
         ids: list[int] = []
         parts: list[EncodedReferences] = []
         unreadable: list[Reference] = []
         for reference in references:
-            prepared = prepare_stored(reference, self._library.read_original, self._limits, self._preprocess, geometry)
+            prepared = prepare_stored(
+                reference, self._reference_store.read_original, self._limits, self._preprocess, geometry
+            )
             if prepared is None:
                 unreadable.append(reference)
                 continue
@@ -113,7 +117,7 @@ class GeometryChanges:
 
     def _calibrated(self, memory: MemoryBank, category: str, stopping: threading.Event) -> StoredCalibration:
         """The category's calibration of its references as they are encoded now, to serve from the switch on."""
-        scoring = self._library.published.settings.get(category, CategorySettings()).scoring
+        scoring = self._reference_store.published.settings.get(category, CategorySettings()).scoring
 
         def check(_: float) -> None:
             if stopping.is_set():

@@ -61,7 +61,7 @@ class GeometryTrials:
     worker: InferenceWorker
     encoder: Encoder
     engine: PatchSearchEngine
-    library: ReferenceStore
+    reference_store: ReferenceStore
     preprocess: Preprocess
     limits: ImageLimits
 
@@ -99,11 +99,13 @@ class GeometryTrials:
         live = set(present.ids[present.rows_of(category)].tolist())
         ids: list[int] = []
         parts: list[EncodedReferences] = []
-        for reference in self.library.catalogue.references.iterate(category):
+        for reference in self.reference_store.catalogue.references.iterate(category):
             if reference.id not in live:
                 continue
             check()
-            prepared = prepare_stored(reference, self.library.read_original, self.limits, self.preprocess, geometry)
+            prepared = prepare_stored(
+                reference, self.reference_store.read_original, self.limits, self.preprocess, geometry
+            )
             if prepared is None:
                 return None
             parts.append(encode_reference(self.worker, self.encoder, present.codec, prepared))

@@ -23,7 +23,7 @@ class UnusableImage(ValueError):
 class LabelledImageReader:
     """Reads images of test sets, one at a time."""
 
-    library: ReferenceStore
+    reference_store: ReferenceStore
     preprocess: Preprocess
     limits: ImageLimits
 
@@ -34,10 +34,10 @@ class LabelledImageReader:
 
         geometry: None for the category's.
         """
-        if self.library.find_existing(image.category, [image.image_sha256]):
+        if self.reference_store.find_existing(image.category, [image.image_sha256]):
             raise UnusableImage("It is a reference: a test image must be none.")
         try:
-            data = self.library.read_original(image.image_sha256, image.image_suffix)
+            data = self.reference_store.read_original(image.image_sha256, image.image_suffix)
             geometry = geometry or published.memory.geometry_of(image.category)
             geometries = (geometry, self.preprocess.global_geometry)
             reading = reading_of_parts(published, image.category, None)

@@ -47,11 +47,16 @@ class Readiness:
     """
 
     def __init__(
-        self, encoder: Encoder, worker: InferenceWorker, library: ReferenceStore, data: Path, min_free_bytes: int
+        self,
+        encoder: Encoder,
+        worker: InferenceWorker,
+        reference_store: ReferenceStore,
+        data: Path,
+        min_free_bytes: int,
     ) -> None:
         self._encoder = encoder
         self._worker = worker
-        self._library = library
+        self._reference_store = reference_store
         self._data = data
         self._min_free_bytes = min_free_bytes
         self._seen = SelfCheckResult(-_STALE_SECONDS, None, 0.0, recording_enabled=False)
@@ -67,7 +72,7 @@ class Readiness:
     @property
     def reason(self) -> str | None:
         """Why the service is not ready, in one line; None when it is."""
-        published, last_seen = self._library.published, self._seen
+        published, last_seen = self._reference_store.published, self._seen
         if published.superseded_by is not None:
             return f"The references are held by encoder {published.superseded_by} now: restart the service with it."
         if damaged := len(published.corrupt_segments):

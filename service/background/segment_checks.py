@@ -12,9 +12,9 @@ _PAUSE_SECONDS = 0.01  # after every 4 MB
 class SegmentChecks:
     """Verifies each mapped segment once after the start; damaged ones are no longer served."""
 
-    def __init__(self, library: ReferenceStore) -> None:
-        self._library = library
+    def __init__(self, reference_store: ReferenceStore) -> None:
+        self._reference_store = reference_store
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`."""
-        self._library.verify_mapped(lambda: stopping.wait(_PAUSE_SECONDS))
+        self._reference_store.verify_mapped(lambda: stopping.wait(_PAUSE_SECONDS))

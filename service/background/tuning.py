@@ -58,7 +58,7 @@ class SettingsTuner:
         worker: InferenceWorker,
         encoder: Encoder,
         engine: PatchSearchEngine,
-        library: ReferenceStore,
+        reference_store: ReferenceStore,
         calibrations: CalibrationManager,
         criteria: CurrentCriteria,
         preprocess: Preprocess,
@@ -67,20 +67,24 @@ class SettingsTuner:
         self._worker = worker
         self._encoder = encoder
         self._engine = engine
-        self._library = library
+        self._reference_store = reference_store
         self._calibrations = calibrations
         self._criteria = criteria
-        self._reader = LabelledImageReader(library, preprocess, limits)
-        self._geometries = GeometryTrials(worker, encoder, engine, library, preprocess, limits)
-        self._tunings = library.catalogue.tunings
+        self._reader = LabelledImageReader(reference_store, preprocess, limits)
+        self._geometries = GeometryTrials(worker, encoder, engine, reference_store, preprocess, limits)
+        self._tunings = reference_store.catalogue.tunings
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: work on every tuning that was requested."""
-        if self._library.published.superseded_by is None:
+        if self._reference_store.published.superseded_by is None:
             for_each(lambda tuning: self._tune(tuning, stopping), self._tunings.unfinished(), stopping)
 
     def _tune(self, tuning: Tuning, stopping: threading.Event) -> None:
-        category, published, sets = tuning.category, self._library.published, self._library.catalogue.labelled_sets
+        category, published, sets = (
+            tuning.category,
+            self._reference_store.published,
+            self._reference_store.catalogue.labelled_sets,
+        )
         try:
             images = sets.images(category)
             key = tuning_key(self._calibrations, published, category, images)
@@ -91,7 +95,7 @@ class SettingsTuner:
             settings = {**asdict(published.settings[category]), "geometry": {"cells": trials[0].cells}}
 
             def check(done: int = 0) -> None:
-                now = tuning_key(self._calibrations, self._library.published, category, sets.images(category))
+                now = tuning_key(self._calibrations, self._reference_store.published, category, sets.images(category))
                 if now != key:
                     raise _Outdated
                 if stopping.is_set() or not self._tunings.progress(tuning.id, key, settings, done, len(images)):

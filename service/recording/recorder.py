@@ -133,12 +133,12 @@ class Recorder:
     may exist although its commit seemed to fail, or belong to another attempt.
     """
 
-    def __init__(self, data: Path, library: ReferenceStore, pruner: Pruner, min_free_bytes: int) -> None:
+    def __init__(self, data: Path, reference_store: ReferenceStore, pruner: Pruner, min_free_bytes: int) -> None:
         self._data = data
-        self._library = library
+        self._reference_store = reference_store
         self._pruner = pruner
         self._min_free_bytes = min_free_bytes
-        self._breaker = CircuitBreaker(library.catalogue)
+        self._breaker = CircuitBreaker(reference_store.catalogue)
 
     def earlier(self, request: KeyedRequest) -> dict[str, Inspection]:
         """The inspections recorded for a request before, by id; empty while the database does not respond.
@@ -150,7 +150,7 @@ class Recorder:
             return {}
         try:
             with self._breaker.asking():
-                inspections = self._library.catalogue.inspections.of_request(request.key)
+                inspections = self._reference_store.catalogue.inspections.of_request(request.key)
         except CatalogueError as error:
             log.error("unknown whether this request was answered before: %s", error)
             return {}
@@ -178,13 +178,13 @@ class Recorder:
         try:
             if not has_free_space(self._data, self._min_free_bytes) or not self._breaker.closed():
                 return RecordResult(False)
-            with self._library.files.shared():
+            with self._reference_store.files.shared():
                 for finding in findings:
-                    self._library.store_image(finding.image.original.data, finding.image.original.suffix)
+                    self._reference_store.store_image(finding.image.original.data, finding.image.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})
                 written_at = time.monotonic()
                 with self._breaker.asking():
-                    earlier = self._library.catalogue.inspections.record(rows)
+                    earlier = self._reference_store.catalogue.inspections.record(rows)
         except RequestKeyReused:
             self._pruner.abandon([*files, *originals])
             raise

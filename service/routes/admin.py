@@ -46,7 +46,7 @@ async def keys(state: Annotated[AppState, Depends(app_state)]) -> KeysResponse:
 
     Tokens are not stored and cannot be shown.
     """
-    api_keys = await asyncio.to_thread(state.library.catalogue.api_keys.list)
+    api_keys = await asyncio.to_thread(state.reference_store.catalogue.api_keys.list)
     return KeysResponse(keys=tuple(map(KeyView.of, api_keys)))
 
 
@@ -54,7 +54,7 @@ async def keys(state: Annotated[AppState, Depends(app_state)]) -> KeysResponse:
 async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(app_state)]) -> NewKeyView:
     """Create a key. Only this response contains its token; the catalogue stores a hash."""
     generated = generate_api_key(body.name, Role[body.role.upper()], body.expires_in_days, body.requests_per_minute)
-    await asyncio.to_thread(state.library.catalogue.api_keys.create, generated.key)
+    await asyncio.to_thread(state.reference_store.catalogue.api_keys.create, generated.key)
     await asyncio.to_thread(state.api_keys.learn, generated.key)
     return NewKeyView(**KeyView.of(generated.key).model_dump(), token=generated.token)
 
@@ -62,7 +62,7 @@ async def create_key(body: CreateKeyRequest, state: Annotated[AppState, Depends(
 @router.delete("/keys/{key_id}", responses=documented_problems("not-found"))
 async def revoke_key(key_id: Text, state: Annotated[AppState, Depends(app_state)]) -> KeyView:
     """Revoke a key: immediately in this replica, within a second in others. Idempotent."""
-    revoked = await asyncio.to_thread(state.library.catalogue.api_keys.revoke, key_id)
+    revoked = await asyncio.to_thread(state.reference_store.catalogue.api_keys.revoke, key_id)
     await asyncio.to_thread(state.api_keys.learn, revoked)
     return KeyView.of(revoked)
 
@@ -77,7 +77,7 @@ async def audit(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> AuditPage:
     """The audit trail, newest first: who changed what and when, with the values before and after."""
-    trail = state.library.catalogue.audit
+    trail = state.reference_store.catalogue.audit
     page = await asyncio.to_thread(trail.entries, actor=actor, action=action, target=target, cursor=cursor, limit=limit)
     entries = tuple(AuditEntryView(**vars(entry)) for entry in page.items)
     return AuditPage(entries=entries, next_cursor=page.next_cursor)

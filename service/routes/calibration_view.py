@@ -13,7 +13,7 @@ from service.state import AppState
 
 def calibration_view(state: AppState, name: str, settings: CategorySettings) -> CalibrationView:
     """Where a category's calibration stands now."""
-    memory = state.library.memory
+    memory = state.reference_store.memory
     calibration = state.calibrations.of(name)
     calibration_state: Literal["ready", "pending", "none"] = "pending"
     if state.calibrations.is_current(memory, name, settings.scoring):

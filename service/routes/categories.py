@@ -51,9 +51,9 @@ Name = Annotated[CategoryName, Path()]
 @router.get("", responses=documented_problems())
 async def categories(state: Annotated[AppState, Depends(app_state)]) -> CategoriesResponse:
     """All categories by name, and removed ones that can be restored."""
-    categories = await asyncio.to_thread(state.library.catalogue.categories.list)
-    drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
-    removed = await asyncio.to_thread(state.library.catalogue.categories.removed)
+    categories = await asyncio.to_thread(state.reference_store.catalogue.categories.list)
+    drifts = await asyncio.to_thread(state.reference_store.catalogue.calibrations.drifts)
+    removed = await asyncio.to_thread(state.reference_store.catalogue.categories.removed)
     geometry_changes = await _geometry_changes(state)
     return CategoriesResponse(
         categories=tuple(
@@ -115,7 +115,7 @@ async def scores(name: Name, state: Annotated[AppState, Depends(app_state)]) -> 
     """The leave-one-out scores that the threshold is computed from, ascending, with their references; empty until
     calibrated.
     """
-    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    category = await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
     calibration = state.calibrations.of(name)
     if calibration is None or len(calibration) == 0:
         return ScoresResponse(version=None, scores=(), references=(), rates=(), rate_index=None)
@@ -149,9 +149,9 @@ async def region_of_interest(name: Name, state: Annotated[AppState, Depends(app_
 
     It is the region of interest within the window of the category's geometry.
     """
-    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    category = await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
     region = category.settings.region_of_interest
-    shown = state.library.geometry_of(name).polygon
+    shown = state.reference_store.geometry_of(name).polygon
     inside = np.ones((MASK_SIDE, MASK_SIDE), np.bool_) if region is None else rasterise(region, (MASK_SIDE, MASK_SIDE))
     inside &= rasterise(RegionOfInterest((shown,)), (MASK_SIDE, MASK_SIDE))
     return Response(encode_png(inside.astype(np.uint8) * np.uint8(255)), media_type="image/png")
@@ -164,25 +164,25 @@ async def drift(
     limit: Annotated[int, Query(ge=1, le=100, description="Parts, at most.")] = 12,
 ) -> DriftPartsView:
     """Where its drift tests stand, and the parts that moved them most."""
-    await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    drift_test = (await asyncio.to_thread(state.library.catalogue.calibrations.drifts)).get(name)
+    await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
+    drift_test = (await asyncio.to_thread(state.reference_store.catalogue.calibrations.drifts)).get(name)
     if drift_test is None:
         return DriftPartsView(drift=None, parts=())
-    parts = await asyncio.to_thread(drifting_parts, state.library.catalogue, name, drift_test, limit)
+    parts = await asyncio.to_thread(drifting_parts, state.reference_store.catalogue, name, drift_test, limit)
     return DriftPartsView(drift=_drift_view(drift_test), parts=tuple(map(inspection_view, parts)))
 
 
 @router.post("/{name}/drift/restart", responses=documented_problems("not-found"))
 async def restart_drift(name: Name, state: Annotated[AppState, Depends(app_state)]) -> CategoryView:
     """Restart the drift tests and clear their alarm, for example after the camera or the lighting was corrected."""
-    await asyncio.to_thread(state.library.catalogue.calibrations.restart_drift, name)
+    await asyncio.to_thread(state.reference_store.catalogue.calibrations.restart_drift, name)
     return await _shown(state, name)
 
 
 @router.delete("/{name}", responses=documented_problems("not-found"))
 async def remove_category(name: Name, state: Annotated[AppState, Depends(app_state)]) -> Removed:
     """Remove a category with all its references. Its inspections remain in the history."""
-    return Removed(version=await asyncio.to_thread(state.library.remove_category, name))
+    return Removed(version=await asyncio.to_thread(state.reference_store.remove_category, name))
 
 
 @router.post("/{name}/restore", responses=documented_problems("not-found", "storage-full", "not-ready", "queue-full"))
@@ -198,8 +198,8 @@ async def restore_category(
     Each request restores at most `limit` references: repeat it with `next_cursor` until that is null. Possible for 30
     days. A reference whose image is lost does not prevent the others from being restored. Idempotent.
     """
-    await asyncio.to_thread(state.library.restore_category, name)
-    references = state.library.catalogue.references
+    await asyncio.to_thread(state.reference_store.restore_category, name)
+    references = state.reference_store.catalogue.references
     removed = await asyncio.to_thread(references.removed_with, name, after, limit + 1)
     admitted.add(max(0, len(removed[:limit]) - 1))
     outcomes = await onboard.restore(state, name, removed[:limit])
@@ -217,21 +217,21 @@ async def restore_category(
 
 
 async def _changed(state: AppState, name: str, changes: SettingsChanges) -> CategoryView:
-    await asyncio.to_thread(state.library.change_settings, name, changes)
+    await asyncio.to_thread(state.reference_store.change_settings, name, changes)
     return await _shown(state, name)
 
 
 async def _shown(state: AppState, name: str) -> CategoryView:
-    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    drifts = await asyncio.to_thread(state.library.catalogue.calibrations.drifts)
+    category = await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
+    drifts = await asyncio.to_thread(state.reference_store.catalogue.calibrations.drifts)
     return _view(state, category, drifts.get(name), (await _geometry_changes(state)).get(name))
 
 
 async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
     """What is about to get another geometry, by category: also what is committed and not served here yet."""
-    memory, geometries = state.library.memory, state.library.catalogue.geometries
-    pending = await asyncio.to_thread(geometries.changes, state.library.memory_id)
-    active = await asyncio.to_thread(geometries.active, state.library.memory_id)
+    memory, geometries = state.reference_store.memory, state.reference_store.catalogue.geometries
+    pending = await asyncio.to_thread(geometries.changes, state.reference_store.memory_id)
+    active = await asyncio.to_thread(geometries.active, state.reference_store.memory_id)
     changes = {change.record.category: _change_view(state, change) for change in pending}
     for name, text in active.items():
         if (geometry := InputGeometry.from_json(text)) != memory.geometry_of(name):
@@ -252,7 +252,9 @@ def _view(
         calibration=calibration_view(state, category.name, category.settings),
         drift=None if drift is None else _drift_view(drift),
         geometry=geometry_view(
-            state.library.geometry_of(category.name), state.encoder.space.patch, category.settings.region_of_interest
+            state.reference_store.geometry_of(category.name),
+            state.encoder.space.patch,
+            category.settings.region_of_interest,
         ),
         geometry_change=geometry_change,
     )

@@ -34,7 +34,7 @@ async def inspections(state: Annotated[AppState, Depends(app_state)], wanted: Wa
     drawn from the regions. `manifest.jsonl` names every image with its origin, and those that could not be included,
     such as pruned ones. `touchstone evaluate` reads the unpacked archive.
     """
-    return await _archive(inspections_dataset(state.library, wanted))
+    return await _archive(inspections_dataset(state.reference_store, wanted))
 
 
 @router.get(
@@ -44,7 +44,7 @@ async def inspections(state: Annotated[AppState, Depends(app_state)], wanted: Wa
 )
 async def test_set(name: Name, state: Annotated[AppState, Depends(app_state)]) -> StreamingResponse:
     """A category's test set and references in the same layout; masks are those that were uploaded."""
-    return await _archive(test_set_dataset(state.library, name))
+    return await _archive(test_set_dataset(state.reference_store, name))
 
 
 async def _archive(parts: Iterator[bytes]) -> StreamingResponse:

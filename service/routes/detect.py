@@ -138,7 +138,7 @@ async def detect(
                     _detection_view, state, result, options, outcome.settings, overlay, recorded=outcome.recorded
                 )
                 results.append(await state.thread_pools.detection(view))
-    return DetectResponse(version=state.library.memory.version, results=tuple(results))
+    return DetectResponse(version=state.reference_store.memory.version, results=tuple(results))
 
 
 def _missing(state: AppState, shown: InspectionView, settings: Mapping[str, CategorySettings]) -> _Missing:

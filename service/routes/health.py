@@ -49,7 +49,7 @@ async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
             corrupt_segments=_damaged(state),
             failing=[task.model_dump(mode="json") for task in failing],
         )
-    memory, seen = state.library.memory, state.readiness.seen
+    memory, seen = state.reference_store.memory, state.readiness.seen
     return Ready(
         version=memory.version,
         references=len(memory),
@@ -71,7 +71,7 @@ def metrics(state: Annotated[AppState, Depends(app_state)]) -> Response:
 @router.get("/version", responses=documented_problems())
 async def product_version(state: Annotated[AppState, Depends(app_state)]) -> VersionView:
     """Versions of the product, the encoder and the index, and the limits of uploads."""
-    space, memory = state.encoder.space, state.library.memory
+    space, memory = state.encoder.space, state.reference_store.memory
     note = _NOTES.get(state.settings.encoder, f"Loaded from {state.settings.encoder}.")
     return VersionView(
         touchstone=version("touchstone"),
@@ -96,7 +96,7 @@ async def product_version(state: Annotated[AppState, Depends(app_state)]) -> Ver
 
 
 def _damaged(state: AppState) -> tuple[str, ...]:
-    return tuple(damage.name for damage in state.library.corrupt_segments)
+    return tuple(damage.name for damage in state.reference_store.corrupt_segments)
 
 
 def _limits(settings: Settings) -> UploadLimits:

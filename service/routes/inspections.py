@@ -83,7 +83,7 @@ async def inspections(
     format: Annotated[Literal["json", "csv"], Query(description="csv: all matches, streamed.")] = "json",
 ) -> Response:
     """The history, newest first."""
-    catalogue = state.library.catalogue
+    catalogue = state.reference_store.catalogue
     if format == "csv":
         parts = csv_parts(catalogue.inspections.iterate(wanted))
         first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
@@ -102,7 +102,7 @@ async def trend(
     points: Annotated[int, Query(ge=1, le=500, description="Maximum number of time buckets.")] = 60,
 ) -> TrendView:
     """Counts, verdicts and scores of the matching inspections over time."""
-    buckets = await asyncio.to_thread(state.library.catalogue.inspections.trend, wanted, points)
+    buckets = await asyncio.to_thread(state.reference_store.catalogue.inspections.trend, wanted, points)
     return TrendView(
         total=buckets.total,
         categories=buckets.categories,
@@ -116,7 +116,7 @@ async def trend(
 @router.get("/pareto", responses=documented_problems())
 async def pareto(state: Annotated[AppState, Depends(app_state)], wanted: Wanted) -> ParetoView:
     """The confirmed defects among the matching inspections, counted by class."""
-    counted = await asyncio.to_thread(state.library.catalogue.inspections.pareto, wanted)
+    counted = await asyncio.to_thread(state.reference_store.catalogue.inspections.pareto, wanted)
     return ParetoView(total=counted.total, bars=tuple(ParetoBarView(**asdict(bar)) for bar in counted.bars))
 
 
@@ -212,7 +212,7 @@ async def feedback(
     category's `review_feedback`, else where confirmation is needed.
     """
     if body.label == "none":
-        return inspection_view(await asyncio.to_thread(state.library.set_label, inspection_id, None))
+        return inspection_view(await asyncio.to_thread(state.reference_store.set_label, inspection_id, None))
     if body.label == "defect":
         return inspection_view(await confirm_defect(state, inspection_id, body.details))
     inspection = await _find(state, inspection_id)
@@ -222,7 +222,7 @@ async def feedback(
 
 
 async def _find(state: AppState, inspection_id: str) -> Inspection:
-    return await asyncio.to_thread(state.library.catalogue.inspections.get, inspection_id)
+    return await asyncio.to_thread(state.reference_store.catalogue.inspections.get, inspection_id)
 
 
 async def _file(state: AppState, name: str | None) -> bytes:

@@ -70,7 +70,7 @@ class _Options(BaseModel):
 @router.get("/{name}/test-images", responses=documented_problems("not-found"))
 async def labelled_images(name: Name, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
     """The images that a category is measured on."""
-    images = await asyncio.to_thread(state.library.catalogue.labelled_sets.images, name)
+    images = await asyncio.to_thread(state.reference_store.catalogue.labelled_sets.images, name)
     return LabelledImagesResponse(images=tuple(map(_image_view, images)))
 
 
@@ -129,7 +129,7 @@ async def mask(
 @router.delete("/{name}/test-images/{image_id}", responses=documented_problems("not-found"))
 async def remove(name: Name, image_id: Id, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
     """Take an image out of a test set; the answer is what is left. Evaluations that it was in keep their results."""
-    await asyncio.to_thread(state.library.catalogue.labelled_sets.remove, name, image_id)
+    await asyncio.to_thread(state.reference_store.catalogue.labelled_sets.remove, name, image_id)
     state.evaluations.soon()
     return await labelled_images(name, state)
 
@@ -147,7 +147,7 @@ async def image(
     side: Side = None,
 ) -> Response:
     """The image as it was sent, or smaller."""
-    labelled_image = await asyncio.to_thread(state.library.catalogue.labelled_sets.image, name, image_id)
+    labelled_image = await asyncio.to_thread(state.reference_store.catalogue.labelled_sets.image, name, image_id)
     data = await read_stored_image(state, labelled_image.image_sha256, labelled_image.image_suffix, held)
     return await image_response(
         state.thread_pools.files, data, labelled_image.image_suffix, side, state.settings.image_limits
@@ -161,14 +161,14 @@ async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]
     One begins by itself when images, references, settings or the encoder have changed and the category is calibrated.
     It goes on where it was after a restart.
     """
-    evaluated = await asyncio.to_thread(evaluated_sets, state.library.catalogue, name)
+    evaluated = await asyncio.to_thread(evaluated_sets, state.reference_store.catalogue, name)
     return EvaluationsResponse(evaluations=tuple(map(_evaluation_view, evaluated)))
 
 
 @router.get("/{name}/evaluations/{evaluation_id}", responses=documented_problems("not-found"))
 async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
     """One evaluation with what was detected in every image."""
-    wanted = await asyncio.to_thread(evaluated_set, state.library.catalogue, name, evaluation_id)
+    wanted = await asyncio.to_thread(evaluated_set, state.reference_store.catalogue, name, evaluation_id)
     return EvaluationDetail(
         evaluation=_evaluation_view(wanted),
         results=tuple(
@@ -188,7 +188,7 @@ async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, D
 @router.get("/{name}/evaluations/{evaluation_id}/changes", responses=documented_problems("not-found"))
 async def changes(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> ChangesSinceView:
     """What has changed in the category since an evaluation: settings, references, encoder, geometry."""
-    since = await asyncio.to_thread(changes_since, state.library.catalogue, name, evaluation_id)
+    since = await asyncio.to_thread(changes_since, state.reference_store.catalogue, name, evaluation_id)
     return ChangesSinceView(
         then=settings_json(since.then),
         now=settings_json(since.now),

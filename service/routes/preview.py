@@ -50,10 +50,10 @@ async def preview_settings(
     lower priority than detections, which takes about as long as inspecting them twice. Such previews run one at a time,
     and are cancelled when the client disconnects.
     """
-    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
+    category = await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
     then = replace(category.settings, **await settings_changes(state, name, body.model_dump(exclude_unset=True)))
     tried = await cancel_on_disconnect(request, preview(state, name, category.settings, then, limit))
-    current = state.calibrations.is_current(state.library.memory, name, category.settings.scoring)
+    current = state.calibrations.is_current(state.reference_store.memory, name, category.settings.scoring)
     return _view(tried, category.settings, then, limit, current=current)
 
 

@@ -156,7 +156,7 @@ async def references(
             "invalid-request", "order: outliers needs a category, since scores of several cannot be compared."
         )
     page = await asyncio.to_thread(
-        state.library.catalogue.references.page,
+        state.reference_store.catalogue.references.page,
         category,
         cursor,
         limit,
@@ -175,8 +175,8 @@ async def remove_references(body: ReferencesToRemove, state: Annotated[AppState,
 
     Ids of no reference are listed in `unknown` and do not prevent the others from being removed.
     """
-    existing = await asyncio.to_thread(state.library.catalogue.references.existing, body.reference_ids)
-    version = await asyncio.to_thread(state.library.remove, existing)
+    existing = await asyncio.to_thread(state.reference_store.catalogue.references.existing, body.reference_ids)
+    version = await asyncio.to_thread(state.reference_store.remove, existing)
     requested = dict.fromkeys(body.reference_ids)
     return RemovedMany(
         version=version,
@@ -188,7 +188,7 @@ async def remove_references(body: ReferencesToRemove, state: Annotated[AppState,
 @router.get("/{reference_id:int}", responses=documented_problems("not-found"))
 async def reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> ReferenceView:
     """One reference, live or removed."""
-    return _view(state, await asyncio.to_thread(state.library.catalogue.references.get, reference_id))
+    return _view(state, await asyncio.to_thread(state.reference_store.catalogue.references.get, reference_id))
 
 
 @router.get(
@@ -198,7 +198,7 @@ async def image(
     reference_id: _Id, state: Annotated[AppState, Depends(app_state)], lease: StoredBytesLease, side: Side = None
 ) -> Response:
     """The image as uploaded, or scaled down."""
-    reference = await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
+    reference = await asyncio.to_thread(state.reference_store.catalogue.references.get, reference_id)
     data = await read_stored_image(state, reference.image_sha256, reference.image_suffix, lease)
     return await image_response(
         state.thread_pools.files, data, reference.image_suffix, side, state.settings.image_limits
@@ -215,7 +215,7 @@ async def restore_reference(
 
     Possible for 30 days, while its image is stored. Restoring a live reference changes nothing.
     """
-    catalogue = state.library.catalogue
+    catalogue = state.reference_store.catalogue
     reference = await asyncio.to_thread(catalogue.references.get, reference_id)
     if reference.removed_at is None:
         return _view(state, reference)
@@ -228,8 +228,8 @@ async def restore_reference(
 @router.delete("/{reference_id:int}", responses=documented_problems("not-found"))
 async def remove_reference(reference_id: _Id, state: Annotated[AppState, Depends(app_state)]) -> Removed:
     """Remove a reference. Idempotent."""
-    await asyncio.to_thread(state.library.catalogue.references.get, reference_id)
-    return Removed(version=await asyncio.to_thread(state.library.remove, [reference_id]))
+    await asyncio.to_thread(state.reference_store.catalogue.references.get, reference_id)
+    return Removed(version=await asyncio.to_thread(state.reference_store.remove, [reference_id]))
 
 
 def _result(file: ImageFile, image: onboard.OnboardedImage) -> ReferenceResult:

@@ -33,7 +33,7 @@ async def waiting(
     Parts wait whose score lies within the category's `review_band` around the threshold, that are `unfamiliar`, or that
     an operator labelled good (`feedback`). A label other than an operator's `good` decides them too.
     """
-    inspections = state.library.catalogue.inspections
+    inspections = state.reference_store.catalogue.inspections
     page = await asyncio.to_thread(inspections.waiting, category, reason, cursor, limit)
     count = await asyncio.to_thread(inspections.count_waiting, category, reason)
     return ReviewPage(waiting=count, inspections=tuple(map(inspection_view, page.items)), next_cursor=page.next_cursor)

@@ -61,7 +61,7 @@ async def begin_session(
     days = state.settings.session_hours / 24
     generated = generate_api_key(person.name, person.role, days, subject=person.subject)
     acting.set(Actor(person.name, generated.key.id, request.scope["request_id"]))
-    await asyncio.to_thread(state.library.catalogue.api_keys.create, generated.key)
+    await asyncio.to_thread(state.reference_store.catalogue.api_keys.create, generated.key)
     await asyncio.to_thread(state.api_keys.learn, generated.key)
     view = KeyView.of(generated.key)
     return SessionView(**view.model_dump(), token=generated.token, end_session_url=person.end_session_url)
@@ -74,6 +74,6 @@ async def end_session(request: Request, state: Annotated[AppState, Depends(app_s
     key = state.api_keys.find(actor.key_id)
     if key is None or key.subject is None:
         raise Conflict("This is no session that somebody signed in to: an admin may revoke a key.")
-    ended = await asyncio.to_thread(state.library.catalogue.api_keys.revoke, key.id)
+    ended = await asyncio.to_thread(state.reference_store.catalogue.api_keys.revoke, key.id)
     await asyncio.to_thread(state.api_keys.learn, ended)
     return KeyView.of(ended)

@@ -33,7 +33,7 @@ async def stations(state: Annotated[AppState, Depends(app_state)]) -> StationsRe
     """The stations with their sources, gates and sinks: which work, the last error of each, and the last part."""
 
     def read() -> tuple[StationView, ...]:
-        return tuple(_view(station, state.station_frames) for station in state.library.catalogue.stations.all())
+        return tuple(_view(station, state.station_frames) for station in state.reference_store.catalogue.stations.all())
 
     return StationsResponse(stations=await asyncio.to_thread(read))
 
@@ -50,7 +50,7 @@ async def report_station(
     report = body.model_dump(mode="json")
 
     def store() -> StationView | None:
-        stored = state.library.catalogue.stations.report(name, report)
+        stored = state.reference_store.catalogue.stations.report(name, report)
         return None if stored is None else _view(stored, state.station_frames)
 
     view = await asyncio.to_thread(store)
@@ -102,7 +102,7 @@ async def frame(name: Name, state: Annotated[AppState, Depends(app_state)]) -> R
     """
 
     def read() -> Response:
-        if not state.library.catalogue.stations.has_reported(name):
+        if not state.reference_store.catalogue.stations.has_reported(name):
             raise ProblemError("not-found", f"No station {name!r} has reported within 30 days.")
         if not state.settings.read_only:
             state.station_frames.watch(name)

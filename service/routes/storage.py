@@ -43,7 +43,7 @@ async def storage(state: Annotated[AppState, Depends(app_state)]) -> StorageView
 
 
 def _storage(state: AppState) -> StorageView:
-    retention, policy = state.library.catalogue.retention, state.settings.retention
+    retention, policy = state.reference_store.catalogue.retention, state.settings.retention
     holdings = {usage.group: usage for usage in retention.usage()}
     references = {usage.category: usage for usage in retention.reference_usage()}
     pruned_next: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes] = {
@@ -82,7 +82,7 @@ def _storage(state: AppState) -> StorageView:
 
 
 def _memory(state: AppState) -> MemoryUsageView:
-    codes, device = state.library.memory.code_bytes, state.encoder.device
+    codes, device = state.reference_store.memory.code_bytes, state.encoder.device
     if device.type != "cuda":
         return MemoryUsageView(codes=codes, gpu_used=None, gpu_size=None)
     free, size = torch.cuda.mem_get_info(device)

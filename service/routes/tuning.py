@@ -43,7 +43,7 @@ async def start_tuning(name: Name, state: Annotated[AppState, Depends(app_state)
 @router.delete("/{name}/tuning", responses=documented_problems("not-found"))
 async def cancel_tuning(name: Name, state: Annotated[AppState, Depends(app_state)]) -> TuningStatusView:
     """Cancel a tuning, or forget its result. Idempotent."""
-    await asyncio.to_thread(state.library.catalogue.tunings.cancel, name)
+    await asyncio.to_thread(state.reference_store.catalogue.tunings.cancel, name)
     return _view(None)
 
 

@@ -12,6 +12,6 @@ from service.state import AppState
 
 async def alignment_of(state: AppState, name: str) -> tuple[Alignment | None, CategorySettings]:
     """How alike its references lie, None where that cannot be said, and its settings. CategoryNotFound."""
-    category = await asyncio.to_thread(state.library.catalogue.categories.get, name)
-    steps = measure_alignment(state.library.memory, name, category.settings.scoring)
+    category = await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
+    steps = measure_alignment(state.reference_store.memory, name, category.settings.scoring)
     return await await_steps(state.worker, steps), category.settings

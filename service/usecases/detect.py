@@ -90,7 +90,7 @@ async def detect(
     count = len(upload.files)
     ids = [new_inspection_id() if keyed is None else keyed.inspection_id(index) for index in range(count)]
     new = [index for index in range(count) if ids[index] not in recorded_before]
-    published = state.library.published
+    published = state.reference_store.published
     if new:
         _check_references(published, parameters.category)
     reading = reading_of_parts(published, parameters.category, parameters.bit_depth)
@@ -100,7 +100,9 @@ async def detect(
     if changed:  # its category's geometry, while it was under way: once more, as it is now
         some = [files[index] for index in changed]
         outcomes = zip(
-            changed, *await _detect(state, some, parameters.category, state.library.published, reading), strict=True
+            changed,
+            *await _detect(state, some, parameters.category, state.reference_store.published, reading),
+            strict=True,
         )
         for index, image, detection in outcomes:
             decoded[index], detections[index] = image, detection

@@ -27,20 +27,22 @@ from service.usecases.stored_images import read_stored_image
 async def confirm_defect(state: AppState, inspection_id: str, details: DefectDetails) -> Inspection:
     """Label an inspection as a defect, with what else is said of it. Conflict for a class that its category lacks."""
     if (wanted := details.get("defect_class")) is not None:
-        inspection = await asyncio.to_thread(state.library.catalogue.inspections.get, inspection_id)
+        inspection = await asyncio.to_thread(state.reference_store.catalogue.inspections.get, inspection_id)
         classes = await asyncio.to_thread(_defect_classes, state, inspection.category)
         if wanted not in (*classes, inspection.defect_class):
             listed = f"choose one of {', '.join(classes)}, or add it" if classes else "add it"
             raise Conflict(
                 f"{wanted!r} is no defect class of {inspection.category!r}: {listed} to its setting defect_classes."
             )
-    return await asyncio.to_thread(state.library.set_label, inspection_id, "defect", details)
+    return await asyncio.to_thread(state.reference_store.set_label, inspection_id, "defect", details)
 
 
 def _defect_classes(state: AppState, category: str | None) -> tuple[str, ...]:
     """As they are in the catalogue: another replica may just have added one. None of a category that was removed."""
     try:
-        return () if category is None else state.library.catalogue.categories.get(category).settings.defect_classes
+        return (
+            () if category is None else state.reference_store.catalogue.categories.get(category).settings.defect_classes
+        )
     except CategoryNotFound:
         return ()
 
@@ -60,22 +62,22 @@ async def mark_as_good(
     if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
         raise Conflict("The inspection has no category that its image could become a reference of.")
     try:
-        await asyncio.to_thread(state.library.catalogue.categories.get, category)
+        await asyncio.to_thread(state.reference_store.catalogue.categories.get, category)
     except CategoryNotFound:
         raise Conflict(f"The category {category!r} was removed: restore it first.") from None
-    existing = await asyncio.to_thread(state.library.find_existing, category, [inspection.image_sha256])
+    existing = await asyncio.to_thread(state.reference_store.find_existing, category, [inspection.image_sha256])
     if existing and inspection.label == "good" and not inspection.waits:
         return inspection
     if inspection.stored_bytes is None:
         raise Conflict(
             "The image is no longer stored, so it cannot become a reference: send it to POST /references.",
         )
-    settings = state.library.published.settings.get(category, CategorySettings())
+    settings = state.reference_store.published.settings.get(category, CategorySettings())
     if role < Role.ENGINEER and settings.review_feedback and not existing:
-        return await asyncio.to_thread(state.library.propose, inspection.id)
+        return await asyncio.to_thread(state.reference_store.propose, inspection.id)
     data = await read_stored_image(state, inspection.image_sha256, inspection.image_suffix, lease)
     reading = Reading.from_json(inspection.reading)
-    geometry = state.library.geometry_of(category)
+    geometry = state.reference_store.geometry_of(category)
     upload = Upload((ImageFile(inspection.filename, data),))
     [image] = await state.onboarding_decoder.decode(upload, geometry, reading)
     if isinstance(image, ImageRejected):
@@ -87,11 +89,11 @@ async def mark_as_good(
         confirmed = tuple(reason.reason for reason in reasons)
         needed = Role[state.settings.confirm_role.upper()]
         if reasons and role < Role.ENGINEER:
-            return await asyncio.to_thread(state.library.propose, inspection.id)
+            return await asyncio.to_thread(state.reference_store.propose, inspection.id)
         if reasons and not (confirm and role >= needed):
             raise _unconfirmed(effect, reasons, confirm=confirm, role=role, needed=needed)
     original = with_appearance(image)
-    return await asyncio.to_thread(state.library.promote, inspection.id, original, encoded, geometry, confirmed)
+    return await asyncio.to_thread(state.reference_store.promote, inspection.id, original, encoded, geometry, confirmed)
 
 
 def _unconfirmed(
@@ -113,7 +115,7 @@ async def _effect(
 
     That takes about the work of two detections, behind all detections.
     """
-    published = state.library.published
+    published = state.reference_store.published
     if published.superseded_by is not None or encoded.codec != published.memory.codec.name:
         raise MemoryInactive("the memory was switched while the image was encoded")
     settings = published.settings.get(category, CategorySettings())
@@ -134,7 +136,7 @@ def _reasons(
     compared: ScreeningResult,
     effect: Effect,
 ) -> Iterator[Reason]:
-    memory, calibration = state.library.memory, state.calibrations.of(category)
+    memory, calibration = state.reference_store.memory, state.calibrations.of(category)
     if effect.exceeds_outlier_limit:
         detail = (
             f"The threshold of {category!r} would move from {effect.threshold_before:.3f} to "
@@ -159,4 +161,4 @@ def _other_category(state: AppState, inspection: Inspection, compared: Screening
         if finding.kind == "other_category":
             return finding.category
     then = str((inspection.alternative_category or {}).get("category", ""))
-    return then if then and len(state.library.memory.rows_of(then)) else None
+    return then if then and len(state.reference_store.memory.rows_of(then)) else None

@@ -29,13 +29,15 @@ async def advise(
     state: AppState, choice: GeometryChoice, category: str | None, image_size: Size | None, references: int | None
 ) -> Advice:
     """What a choice comes to and costs, for images of a category or of a size. GeometryError, CategoryNotFound."""
-    memory = state.library.memory
+    memory = state.reference_store.memory
     present = None
     k = CategorySettings().k
     if category is not None:
-        stored = await asyncio.to_thread(state.library.catalogue.categories.get, category)
-        present, k = state.library.geometry_of(category), stored.settings.k
-        image_size = image_size or usual_size(state.library.published.profiles.get(category, Profile()), present)
+        stored = await asyncio.to_thread(state.reference_store.catalogue.categories.get, category)
+        present, k = state.reference_store.geometry_of(category), stored.settings.k
+        image_size = image_size or usual_size(
+            state.reference_store.published.profiles.get(category, Profile()), present
+        )
         references = references or max(1, stored.references)
     if image_size is None:
         raise InvalidSetting("Give a category, or the width and height of its images.")
@@ -52,17 +54,17 @@ async def change_geometry(state: AppState, category: str, choice: GeometryChoice
     A change that is under way is given up for this one. rho: of the category from now on, if it changes.
     GeometryError, CategoryNotFound; InvalidSetting when ρ does not suit the grid.
     """
-    stored = await asyncio.to_thread(state.library.catalogue.categories.get, category)
-    present = state.library.geometry_of(category)
-    size = usual_size(state.library.published.profiles.get(category, Profile()), present)
+    stored = await asyncio.to_thread(state.reference_store.catalogue.categories.get, category)
+    present = state.reference_store.geometry_of(category)
+    size = usual_size(state.reference_store.published.profiles.get(category, Profile()), present)
     geometry = resolved(state, choice, size, present, max(1, stored.references))
     try:
         check_radius(stored.settings.rho if rho is None else rho, geometry.grid(state.encoder.space.patch))
     except ValueError as error:
         raise InvalidSetting(str(error)) from None
-    published = state.library.published
+    published = state.reference_store.published
     await asyncio.to_thread(
-        state.library.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()
+        state.reference_store.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()
     )
     state.geometry_changes.soon()
 
@@ -71,7 +73,7 @@ def resolved(
     state: AppState, choice: GeometryChoice, image_size: Size, present: InputGeometry | None, references: int
 ) -> InputGeometry:
     """The geometry that a choice comes to. GeometryError, naming what would fit."""
-    memory = state.library.memory
+    memory = state.reference_store.memory
     geometry = choice.resolve(image_size, memory.space.patch, present)
     if not memory.mapped:
         check_memory(geometry, references, memory.space, memory.codec)

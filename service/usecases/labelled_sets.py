@@ -54,12 +54,12 @@ async def add_labelled_images(
 
     A reference cannot be one: its score says nothing. CategoryNotFound, StorageFull.
     """
-    await asyncio.to_thread(state.library.catalogue.categories.get, category)
-    published = state.library.published
+    await asyncio.to_thread(state.reference_store.catalogue.categories.get, category)
+    published = state.reference_store.published
     reading = reading_of_parts(published, category, None)
-    decoded = await state.onboarding_decoder.decode(upload, state.library.geometry_of(category), reading)
+    decoded = await state.onboarding_decoder.decode(upload, state.reference_store.geometry_of(category), reading)
     digests = [image.original.sha256 for image in decoded if isinstance(image, DecodedImage)]
-    references = await asyncio.to_thread(state.library.find_existing, category, digests)
+    references = await asyncio.to_thread(state.reference_store.find_existing, category, digests)
     outcomes: dict[int, AddedImage | ImageRejected | Conflict] = {}
     usable: dict[int, DecodedImage] = {}
     for index, image in enumerate(decoded):
@@ -76,12 +76,12 @@ async def add_labelled_images(
 
 def _store(state: AppState, category: str, images: Sequence[DecodedImage], *, defective: bool) -> list[AddedImage]:
     new = []
-    with state.library.files.shared():
+    with state.reference_store.files.shared():
         for image in images:
             original = image.original
-            digest = state.library.store_image(original.data, original.suffix)
+            digest = state.reference_store.store_image(original.data, original.suffix)
             new.append(NewLabelledImage(original.filename, digest, original.suffix, original.width, original.height))
-        added = state.library.catalogue.labelled_sets.add(category, new, defective=defective)
+        added = state.reference_store.catalogue.labelled_sets.add(category, new, defective=defective)
     return [AddedImage(image_id, is_new) for image_id, is_new in added]
 
 
@@ -89,9 +89,9 @@ async def set_labelled_mask(state: AppState, category: str, image_id: int, data:
     """Keep where an image's defect is. CategoryNotFound, LabelledImageNotFound, StorageFull."""
 
     def store() -> LabelledImage:
-        with state.library.files.shared():
-            digest = state.library.store_image(data, suffix)
-            return state.library.catalogue.labelled_sets.set_mask(category, image_id, digest, suffix)
+        with state.reference_store.files.shared():
+            digest = state.reference_store.store_image(data, suffix)
+            return state.reference_store.catalogue.labelled_sets.set_mask(category, image_id, digest, suffix)
 
     return await asyncio.to_thread(store)
 

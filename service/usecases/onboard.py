@@ -76,7 +76,7 @@ async def onboard(
     channel; None uses the category's, or infers it. choice: how fine a new category is inspected; one that there is
     keeps what it has. ImageRejected, the first image's, when none can be decoded; GeometryError.
     """
-    published = state.library.published
+    published = state.reference_store.published
     geometry = await _geometry(state, published, category, upload, choice)
     reading, inferred = await reading_of_references(published, category, bit_depth, state.onboarding_decoder, upload)
     decoded = await state.onboarding_decoder.decode(upload, geometry, reading)
@@ -89,7 +89,9 @@ async def onboard(
     originals = [with_appearance(image) for image in images.values()]
     encoded = await _encode(state, category, list(images.values()))
     decision = await _screen(state, category, geometry, settings, originals, encoded, refuse)
-    added = await asyncio.to_thread(state.library.add, category, list(decision.accepted.values()), encoded, geometry)
+    added = await asyncio.to_thread(
+        state.reference_store.add, category, list(decision.accepted.values()), encoded, geometry
+    )
     outcomes: dict[int, AddOutcome | Finding] = dict(zip(decision.accepted, added.outcomes, strict=True))
     outcomes |= decision.refused
     positions = {index: position for position, index in enumerate(images)}  # among those that could be decoded
@@ -144,20 +146,20 @@ async def _restore(
         for reference, image in images
     ]
     if originals:  # which would begin a category anew that was removed
-        await asyncio.to_thread(state.library.restore_category, category)
-    added = await asyncio.to_thread(state.library.add, category, originals, encoded, geometry)
+        await asyncio.to_thread(state.reference_store.restore_category, category)
+    added = await asyncio.to_thread(state.reference_store.add, category, originals, encoded, geometry)
     outcomes = iter(added.outcomes)
     return [next(outcomes) if isinstance(image_or_error, DecodedImage) else image_or_error for image_or_error in read]
 
 
 async def _kept_geometry(state: AppState, category: str, references: Sequence[Reference]) -> InputGeometry:
     """The geometry that a category has, or had when it was removed."""
-    library = state.library
-    text = await asyncio.to_thread(library.catalogue.geometries.of, library.memory_id, category)
+    reference_store = state.reference_store
+    text = await asyncio.to_thread(reference_store.catalogue.geometries.of, reference_store.memory_id, category)
     if text is not None:
         return InputGeometry.from_json(text)
     sizes = Counter((reference.width, reference.height) for reference in references)
-    space = library.memory.space
+    space = reference_store.memory.space
     size = commonest(sizes) or space.global_geometry.resized
     return state.settings.geometry_policy.of_new(size, space.patch)
 
@@ -182,7 +184,7 @@ async def encode_image(state: AppState, image: DecodedImage) -> EncodedReference
 async def _encode(state: AppState, category: str, images: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
     """By sha256, of the images that are not references of the category yet."""
     digests = [image.original.sha256 for image in images]
-    existing = await asyncio.to_thread(state.library.find_existing, category, digests)
+    existing = await asyncio.to_thread(state.reference_store.find_existing, category, digests)
 
     fresh = {image.original.sha256: image for image in images if image.original.sha256 not in existing}
     encode = _encoding(state)
@@ -192,7 +194,7 @@ async def _encode(state: AppState, category: str, images: Sequence[DecodedImage]
 
 
 def _encoding(state: AppState) -> Callable[[JobContext], EncodedReferences]:
-    codec = state.library.memory.codec
+    codec = state.reference_store.memory.codec
     return lambda turn: codec.encode(turn.features)
 
 
@@ -206,7 +208,7 @@ async def _screen(
     refuse: Collection[FindingKind] | None,
 ) -> OnboardingDecision:
     """Which images are taken. Each is compared with the others in a turn of its own, behind all detections."""
-    memory = state.library.memory
+    memory = state.reference_store.memory
     if memory.geometries.get(category, geometry) != geometry:
         raise GeometryInactive("the category has got another geometry while the images were encoded")
     memory = memory.with_geometries({**memory.geometries, category: geometry})
@@ -218,7 +220,7 @@ async def _screen(
     turns = [state.worker.submit_screening(comparing(index)) for index in range(onboarding.count)]
     compared = await asyncio.gather(*map(asyncio.wrap_future, turns))
     calibration = state.calibrations.of(category)
-    appearances = await asyncio.to_thread(state.library.catalogue.references.appearances, category)
+    appearances = await asyncio.to_thread(state.reference_store.catalogue.references.appearances, category)
     known = KnownReferences(
         () if calibration is None else calibration.statistics,
         [PhotoQuality(**appearance) for appearance in appearances],

@@ -81,10 +81,10 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     Where only rates and the threshold differ, every score is known already. Otherwise images that are kept are
     encoded and searched again, and references measured, behind every detection.
     """
-    memory = state.library.memory
+    memory = state.reference_store.memory
     before = state.calibrations.of(name)
     matching = InspectionFilter(category=name)
-    page = await asyncio.to_thread(state.library.catalogue.inspections.page, matching, None, limit)
+    page = await asyncio.to_thread(state.reference_store.catalogue.inspections.page, matching, None, limit)
     recent = [item for item in page.items if item.image_sha256 is not None and item.novelty is not None]
     again = now.scoring != then.scoring
 
@@ -170,15 +170,15 @@ async def _search_again(
     for inspection in recent:
         sha256, suffix = inspection.image_sha256 or "", inspection.image_suffix or ""
         try:
-            data = await state.thread_pools.files(state.library.read_original, sha256, suffix)
+            data = await state.thread_pools.files(state.reference_store.read_original, sha256, suffix)
         except OriginalUnreadable:
             continue
         reading = Reading.from_json(inspection.reading)
         upload = Upload((ImageFile(inspection.filename, data),))
-        [decoded] = await state.onboarding_decoder.decode(upload, state.library.geometry_of(name), reading)
+        [decoded] = await state.onboarding_decoder.decode(upload, state.reference_store.geometry_of(name), reading)
         if isinstance(decoded, ImageRejected):
             continue
-        existing = await asyncio.to_thread(state.library.find_existing, name, [sha256])
+        existing = await asyncio.to_thread(state.reference_store.find_existing, name, [sha256])
         work = _judge_twice(state, name, tuple(existing.values()), now, then)
         waiting[inspection.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
     answers = await asyncio.gather(*waiting.values(), return_exceptions=True)

@@ -15,7 +15,7 @@ from service.usecases.stored_images import inspected_frame
 
 async def make_report(state: AppState, matching: InspectionFilter, max_parts: int, zone: tzinfo) -> Report:
     """What happened to the matching inspections, with the newest defective parts."""
-    inspections = state.library.catalogue.inspections
+    inspections = state.reference_store.catalogue.inspections
     counts = await asyncio.to_thread(inspections.counts, matching)
     pareto = await asyncio.to_thread(inspections.pareto, matching)
     defects = await asyncio.to_thread(inspections.defects, matching, max_parts)

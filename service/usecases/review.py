@@ -29,16 +29,16 @@ async def decide(
             case "good":
                 return await _approve(state, inspection_id, confirm=confirm, role=role)
             case "defect":
-                return await asyncio.to_thread(state.library.set_label, inspection_id, "defect")
+                return await asyncio.to_thread(state.reference_store.set_label, inspection_id, "defect")
             case "dismiss":
-                return await asyncio.to_thread(state.library.catalogue.inspections.dismiss, inspection_id)
+                return await asyncio.to_thread(state.reference_store.catalogue.inspections.dismiss, inspection_id)
             case "reopen":
-                return await asyncio.to_thread(state.library.reopen, inspection_id)
+                return await asyncio.to_thread(state.reference_store.reopen, inspection_id)
     except _REFUSALS as refusal:
         return refusal
 
 
 async def _approve(state: AppState, inspection_id: str, *, confirm: bool, role: Role) -> Inspection:
-    inspection = await asyncio.to_thread(state.library.catalogue.inspections.get, inspection_id)
+    inspection = await asyncio.to_thread(state.reference_store.catalogue.inspections.get, inspection_id)
     with state.onboarding.images.lease(1), state.onboarding.held_bytes.lease() as lease:
         return await mark_as_good(state, inspection, lease, confirm=confirm, role=role)

@@ -76,7 +76,7 @@ async def roll_back(state: AppState, category: str, evaluation_id: int, after: i
     CategoryNotFound, EvaluationNotFound; InvalidSetting when the encoder has other layers now, or the
     grid is too fine for ρ.
     """
-    catalogue = state.library.catalogue
+    catalogue = state.reference_store.catalogue
     changes = await asyncio.to_thread(changes_since, catalogue, category, evaluation_id)
     weights = changes.then.get("layer_weights")
     if weights is not None and len(weights) != len(state.encoder.space.layers):
@@ -90,7 +90,7 @@ async def roll_back(state: AppState, category: str, evaluation_id: int, after: i
     if len(waiting) > limit:
         return RolledBack((), 0, restored, step[-1].id)
     if changes.added:
-        await asyncio.to_thread(state.library.remove, changes.added)
+        await asyncio.to_thread(state.reference_store.remove, changes.added)
     if changes.then:
-        await asyncio.to_thread(state.library.change_settings, category, cast(SettingsChanges, changes.then))
+        await asyncio.to_thread(state.reference_store.change_settings, category, cast(SettingsChanges, changes.then))
     return RolledBack(tuple(changes.then), len(changes.added), restored, None)

@@ -36,7 +36,7 @@ async def settings_changes(state: AppState, name: str, given: Mapping[str, Any])
         await check_rho(state, name, changes["rho"])
     if "bit_depth" in changes:
         depth = changes["bit_depth"] or FULL  # as which files are read while nothing is decided
-        if others := state.library.published.profiles.get(name, Profile()).other_depths(depth):
+        if others := state.reference_store.published.profiles.get(name, Profile()).other_depths(depth):
             raise Conflict(
                 f"{others} 16-bit references were read with another bit depth: remove them, and send "
                 "them again with the right bit_depth.",
@@ -53,9 +53,9 @@ def masked_region(state: AppState, name: str, inside: NDArray[np.bool_]) -> Regi
 
 async def check_rho(state: AppState, name: str, rho: int) -> None:
     """InvalidSetting when ρ does not suit the grid of a category, or the one that it is about to get."""
-    memory, catalogue = state.library.memory, state.library.catalogue
+    memory, catalogue = state.reference_store.memory, state.reference_store.catalogue
     geometries = [memory.geometry_of(name)]
-    for change in await asyncio.to_thread(catalogue.geometries.changes, state.library.memory_id):
+    for change in await asyncio.to_thread(catalogue.geometries.changes, state.reference_store.memory_id):
         if change.record.category == name:
             geometries.append(InputGeometry.from_json(change.record.geometry_json))
     try:
@@ -69,7 +69,7 @@ def _usable_region(state: AppState, name: str, read: Callable[[], RegionOfIntere
     """The region that `read` returns, if the category's images show any of it. InvalidSetting."""
     try:
         region = read()
-        roi_cells(region, state.library.memory.frame(name))
+        roi_cells(region, state.reference_store.memory.frame(name))
     except ValueError as error:
         raise InvalidSetting(f"region_of_interest: {error}.") from None
     return region

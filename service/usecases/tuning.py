@@ -22,11 +22,11 @@ class TuningStatus:
 
 async def request_tuning(state: AppState, category: str) -> None:
     """Have it made, unless it is under way. CategoryNotFound; Conflict when the test set is too small."""
-    images = await asyncio.to_thread(state.library.catalogue.labelled_sets.images, category)
+    images = await asyncio.to_thread(state.reference_store.catalogue.labelled_sets.images, category)
     defective = sum(image.defective for image in images)
     if (reason := too_few(len(images) - defective, defective)) is not None:
         raise Conflict(reason)
-    await asyncio.to_thread(state.library.catalogue.tunings.request, category, len(images))
+    await asyncio.to_thread(state.reference_store.catalogue.tunings.request, category, len(images))
     state.tuning.soon()
 
 
@@ -34,11 +34,11 @@ async def tuning_status(state: AppState, category: str) -> TuningStatus | None:
     """A category's latest tuning; None if there is none. CategoryNotFound."""
 
     def read() -> TuningStatus | None:
-        tuning = state.library.catalogue.tunings.of(category)
+        tuning = state.reference_store.catalogue.tunings.of(category)
         if tuning is None:
             return None
-        images = state.library.catalogue.labelled_sets.images(category)
-        key = tuning_key(state.calibrations, state.library.published, category, images)
+        images = state.reference_store.catalogue.labelled_sets.images(category)
+        key = tuning_key(state.calibrations, state.reference_store.published, category, images)
         return TuningStatus(tuning, outdated=tuning.finished_at is not None and tuning.key != key)
 
     return await asyncio.to_thread(read)

@@ -29,8 +29,8 @@ def csharp(folder: Path) -> list[str]:
     if not shutil.which("mcs"):
         pytest.skip("neither .NET nor Mono is installed")
     executable = folder / "detect.exe"
-    libraries = ["-r:System.Net.Http.dll", "-r:System.Runtime.Serialization.dll"]
-    subprocess.run(["mcs", *libraries, f"-out:{executable}", str(program)], check=True, timeout=120)
+    reference_stores = ["-r:System.Net.Http.dll", "-r:System.Runtime.Serialization.dll"]
+    subprocess.run(["mcs", *reference_stores, f"-out:{executable}", str(program)], check=True, timeout=120)
     return ["mono", str(executable)]
 
 

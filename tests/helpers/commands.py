@@ -46,9 +46,9 @@ def opened(data: Path, crop: int = 112, codec: str = "fp16") -> ReferenceStore:
     return ReferenceStore.open(data, small_encoder(crop).space, codec=codec)
 
 
-def references(library: ReferenceStore) -> dict[str, str]:
+def references(reference_store: ReferenceStore) -> dict[str, str]:
     """Category by file name, of every live reference; fails if an image is there twice."""
-    page = library.catalogue.references.page(limit=1000)
+    page = reference_store.catalogue.references.page(limit=1000)
     assert page.next_cursor is None
     assert len({each.image_sha256 for each in page.items}) == len(page.items)
     return {each.filename: each.category for each in page.items}

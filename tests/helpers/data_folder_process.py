@@ -55,7 +55,7 @@ class StoreParts:
         )
 
     def append(self, category: str, images: list[bytes]) -> Appended:
-        """Make references of some bytes, durably, as the library does."""
+        """Make references of some bytes, durably, as the reference store does."""
         with self.lock.shared():
             references = [NewReference(self.originals.write(image, ".png"), ".png", "p.png", 4, 3) for image in images]
             return self.catalogue.references.append(

@@ -20,7 +20,7 @@ class Plant:
     def __init__(self, data: Path, **more: object) -> None:
         new_data_folder(data)
         running = AppState.start(settings(data, access="keys", **more))
-        self.catalogue = running.library.catalogue
+        self.catalogue = running.reference_store.catalogue
         self.client = TestClient(create_app(running), base_url="http://localhost")
         self.tokens: dict[Role, str] = {}
         for role in KEY_ROLES:

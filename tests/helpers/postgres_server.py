@@ -40,8 +40,8 @@ class PostgresServer:
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            libraries = package.with_name(f"{package.name}.libs")
-            for part in (package / "pginstall18", libraries):
+            reference_stores = package.with_name(f"{package.name}.libs")
+            for part in (package / "pginstall18", reference_stores):
                 if part.is_dir():
                     shutil.copytree(part, self._folder / part.relative_to(package.parent), symlinks=True)
             package = self._folder / package.name

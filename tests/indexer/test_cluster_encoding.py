@@ -47,9 +47,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def segments(data: Path) -> Counter[str]:
     """The SHA-256 of every segment file's bytes."""
-    library = opened(data)  # which deletes what a killed command had not committed
-    assert len(references(library)) == len(library.memory) == 129
-    library.close()
+    reference_store = opened(data)  # which deletes what a killed command had not committed
+    assert len(references(reference_store)) == len(reference_store.memory) == 129
+    reference_store.close()
     return Counter(sha256(path.read_bytes()).hexdigest() for path in data.glob("segments/*.segment"))
 
 
@@ -60,16 +60,16 @@ def wait_for(happened: Callable[[], bool], process: ForkedProcess) -> None:
 
 
 def test_a_node_with_another_encoder_is_named(tmp_path: Path, parts: Path, cluster: Cluster) -> None:
-    library = opened(tmp_path / "data")
+    reference_store = opened(tmp_path / "data")
     settings = EncoderSettings("filterbank", resize=128, crop=112, device="cpu")
-    space = replace(library.memory.space, fingerprint="0" * 64)
+    space = replace(reference_store.memory.space, fingerprint="0" * 64)
     plan = CategoryPlan(0, "disc", (parts / "disc" / "disc-000.png",), space.global_geometry, Reading(FULL))
     with (
         connected(cluster.address),
         pytest.raises(ClusterError, match=r"node \S+ loads .*, not touchstone-filterbank \(0{12}\)"),
     ):
-        list(RayEncoding(settings, space, ImageLimits()).encode([plan], library))
-    library.close()
+        list(RayEncoding(settings, space, ImageLimits()).encode([plan], reference_store))
+    reference_store.close()
 
 
 def test_an_evaluation_on_a_cluster_has_the_figures_of_one_process_though_a_worker_is_killed(

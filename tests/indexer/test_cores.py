@@ -125,10 +125,15 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
 def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path: Path) -> None:
     parts, root, limits = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data", ImageLimits()
     first = Meeting(load_encoder(EncoderSettings(resize=128, crop=112, device="cpu")))
-    with closing(ReferenceStore.open(root, first.space)) as library:
+    with closing(ReferenceStore.open(root, first.space)) as reference_store:
         encoding = LocalEncoding(first, limits, 1)
         [report] = index_folders(
-            library, encoding, find_categories(parts).categories, limits=limits, decoders=1, advance=lambda *_: None
+            reference_store,
+            encoding,
+            find_categories(parts).categories,
+            limits=limits,
+            decoders=1,
+            advance=lambda *_: None,
         )
     assert report.added == 4
     second = Meeting(load_encoder(EncoderSettings(resize=128, crop=96, device="cpu")))

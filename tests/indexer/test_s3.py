@@ -76,10 +76,10 @@ def test_a_backup_in_a_bucket_is_restored_and_its_damage_is_named_and_mended(tmp
 
     assert touchstone("restore", url, data=again).exit_code == 0
     assert touchstone("verify", data=again).exit_code == 0
-    restored, library = opened(again), opened(data)
-    assert references(restored) == references(library)
+    restored, reference_store = opened(again), opened(data)
+    assert references(restored) == references(reference_store)
     restored.close()
-    library.close()
+    reference_store.close()
 
 
 def test_a_backup_that_was_killed_is_none_and_the_next_one_is_whole(tmp_path: Path, bucket: S3Server) -> None:
@@ -141,9 +141,9 @@ def test_images_in_a_bucket_become_the_references_that_they_become_from_a_folder
     (parts / "disc" / later.name).write_bytes(later.read_bytes())
     put(parts / "disc" / later.name)
     assert touchstone("index", "s3://plant/parts/", data=there).exit_code == 1
-    library = opened(there)
-    assert later.name in references(library)
-    library.close()
+    reference_store = opened(there)
+    assert later.name in references(reference_store)
+    reference_store.close()
 
 
 def segments(data: Path) -> set[str]:

@@ -71,9 +71,9 @@ def test_a_folder_whose_name_breaks_the_rule_is_named_and_the_others_are_indexed
     done = touchstone("index", folder, data=data)
     assert done.exit_code == 1, done.stderr
     assert done.stdout.count("The folder's name holds") == 2
-    library = opened(data)
-    assert references(library) == {"0.png": "disc", "3.png": "Größe"}
-    library.close()
+    reference_store = opened(data)
+    assert references(reference_store) == {"0.png": "disc", "3.png": "Größe"}
+    reference_store.close()
 
 
 @pytest.mark.parametrize(

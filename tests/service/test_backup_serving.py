@@ -107,14 +107,14 @@ class Work:
         record = catalogue.memories.active()
         catalogue.close()
         assert record is not None
-        library = ReferenceStore.open(
+        reference_store = ReferenceStore.open(
             self._data, FeatureSpace.from_json(record.space_json), database_url=self._database
         )
         while not self._stop.is_set():
-            self.compactions += library.compact() > 0
-            library.refresh()
+            self.compactions += reference_store.compact() > 0
+            reference_store.refresh()
             self._stop.wait(0.05)
-        library.close()
+        reference_store.close()
 
 
 def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
@@ -240,9 +240,9 @@ def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_command
     assert "5 files, 1 problems\n4 references are excluded from comparison until they are re-encoded" in restored.stdout
     assert touchstone("rebuild", "--damaged", data=again).exit_code == 0
     assert touchstone("verify", data=again).exit_code == 0
-    library = opened(again)
-    assert len(library.memory) == 4
-    library.close()
+    reference_store = opened(again)
+    assert len(reference_store.memory) == 4
+    reference_store.close()
     mended = touchstone("backup", saved, data=data)
     assert (mended.exit_code, "1 copied again" in mended.stdout) == (0, True)
     assert touchstone("verify", "--backup", saved, data=data).exit_code == 0

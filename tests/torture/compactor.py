@@ -45,11 +45,11 @@ def _compact(data: Path, database_url: str | None) -> None:
     catalogue.close()
     assert record is not None
     space = FeatureSpace.from_json(record.space_json)
-    library = ReferenceStore.open(data, space, codec=record.codec, database_url=database_url)
+    reference_store = ReferenceStore.open(data, space, codec=record.codec, database_url=database_url)
     for turn in itertools.count():
         try:
-            library.compact()
-            library.refresh()
+            reference_store.compact()
+            reference_store.refresh()
         except (CorruptSegmentError, SegmentsChanged):
             pass  # the server's own compaction was faster
         if turn == 0:

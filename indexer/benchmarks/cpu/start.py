@@ -37,7 +37,7 @@ def seconds_until_ready(plan: CpuPlan) -> list[float]:
 
 
 def _fill(data: Path, space: FeatureSpace, count: int) -> None:
-    library = ReferenceStore.open(data, space)
+    reference_store = ReferenceStore.open(data, space)
     random = torch.Generator().manual_seed(0)
     cells = math.prod(space.global_grid)
     for first in range(0, count, _SEGMENT):
@@ -49,6 +49,8 @@ def _fill(data: Path, space: FeatureSpace, count: int) -> None:
         patches = torch.randn((len(names), len(space.layers), cells, space.dim), generator=random)
         descriptors = torch.randn((len(names), space.global_dim), generator=random)
         features = Features(F.normalize(descriptors, dim=-1), F.normalize(patches, dim=-1), space.global_grid)
-        encoded = library.memory.codec.encode(features)
-        library.add("part", sources, {source.sha256: encoded.select([row]) for row, source in enumerate(sources)})
-    library.close()
+        encoded = reference_store.memory.codec.encode(features)
+        reference_store.add(
+            "part", sources, {source.sha256: encoded.select([row]) for row, source in enumerate(sources)}
+        )
+    reference_store.close()

@@ -33,13 +33,13 @@ def test_every_category_of_either_layout_becomes_references(tmp_path: Path, layo
     (parts / "disc" / "ground_truth").mkdir()
     done = touchstone("index", parts, data=data)
     assert done.exit_code == 0, done.stderr
-    library = opened(data)
-    assert len(library.memory) == 8
-    assert references(library) == {
+    reference_store = opened(data)
+    assert len(reference_store.memory) == 8
+    assert references(reference_store) == {
         **{f"disc-{n:03d}.png": "disc" for n in range(5)},
         **{f"plate-{n:03d}.png": "plate" for n in range(3)},
     }
-    library.close()
+    reference_store.close()
 
 
 def test_files_of_every_suffix_that_the_decoder_reads_become_references(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_files_of_every_suffix_that_the_decoder_reads_become_references(tmp_path
         (folder / name).write_bytes(part(seed))
     done = touchstone("index", tmp_path / "parts", data=tmp_path / "data")
     assert done.exit_code == 0, done.stderr
-    library = opened(tmp_path / "data")
-    assert sorted(references(library)) == sorted(names)
-    library.close()
+    reference_store = opened(tmp_path / "data")
+    assert sorted(references(reference_store)) == sorted(names)
+    reference_store.close()
 
 
 def test_running_it_again_adds_only_what_is_new(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_running_it_again_adds_only_what_is_new(tmp_path: Path) -> None:
     assert [line.split()[1::2] for line in again.stdout.splitlines() if "disc" in line and "│" in line] == [
         ["disc", "1", "4", "0", "0"]
     ]
-    library = opened(data)
-    assert len(library.memory) == 4
-    library.close()
+    reference_store = opened(data)
+    assert len(reference_store.memory) == 4
+    reference_store.close()
 
 
 def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_bad_files_are_listed_and_skipped_and_the_exit_code_says_so(tmp_path: Pa
     assert done.exit_code == 1
     refused = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
     assert [Path(line.split(": ")[1]).name for line in refused] == ["broken.png", "empty.jpg"]
-    library = opened(data)
-    assert sorted(references(library)) == ["disc-000.png", "disc-001.png"]
-    library.close()
+    reference_store = opened(data)
+    assert sorted(references(reference_store)) == ["disc-000.png", "disc-001.png"]
+    reference_store.close()
 
 
 def test_a_bad_name_or_entry_affects_no_other_image_and_is_reported(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_a_bad_name_or_entry_affects_no_other_image_and_is_reported(tmp_path: Pa
         "empty",
         "loose.png",
     }
-    library = opened(data)
+    reference_store = opened(data)
     named = {"disc-000.png", "disc-001.png", "teil_\ufffd.png", "a\ufffdb.png", "l" * 251 + ".png"}
-    assert set(references(library)) == named
-    library.close()
+    assert set(references(reference_store)) == named
+    reference_store.close()
 
 
 def test_images_are_screened_against_each_other_and_what_is_there_and_refused_as_the_settings_say(
@@ -136,20 +136,20 @@ def test_images_are_screened_against_each_other_and_what_is_there_and_refused_as
     lines = [line.split(": ") for line in (first.stdout + done.stdout).splitlines() if f": {parts}" in line]
     told = {(kind, Path(path).name) for kind, path, *_ in lines}
     assert {("too_dark", "dark.png"), ("blurred", "blurred.png"), ("outlier", "scratched.png")} <= told
-    library = opened(data)
-    kept = {reference.filename: reference for reference in library.catalogue.references.page(limit=100).items}
+    reference_store = opened(data)
+    kept = {reference.filename: reference for reference in reference_store.catalogue.references.page(limit=100).items}
     stored = {(str(found["kind"]), name) for name, each in kept.items() for found in each.findings}
     assert stored == told
-    library.catalogue.categories.update_settings("disc", {"refuse": ("too_dark",)})
-    library.close()
+    reference_store.catalogue.categories.update_settings("disc", {"refuse": ("too_dark",)})
+    reference_store.close()
     (parts / "disc" / "darker.png").write_bytes(encode_png(np.ascontiguousarray(image // 5)))
     refusing = touchstone("index", parts, data=data)
     assert refusing.exit_code == 1
     assert "darker.png: too_dark: Mean lightness" in refusing.stdout
     assert touchstone("index", parts, "--no-screen", data=data).exit_code == 0
-    library = opened(data)
-    assert len(library.memory) == 16
-    library.close()
+    reference_store = opened(data)
+    assert len(reference_store.memory) == 16
+    reference_store.close()
 
 
 def test_a_few_images_are_held_against_calibrated_references_or_said_to_be_too_few(tmp_path: Path) -> None:
@@ -160,12 +160,12 @@ def test_a_few_images_are_held_against_calibrated_references_or_said_to_be_too_f
     first = touchstone("index", parts, data=data)
     assert "disc: too few images to check for outliers: 1 more needed" in first.stdout
     assert "needs 99 references, and there are 7. Set false_reject_rate to 0.125 or more, or add 92" in first.stdout
-    library = opened(data)
-    memory, settings = library.memory, ScoringSettings()
+    reference_store = opened(data)
+    memory, settings = reference_store.memory, ScoringSettings()
     calibrated = finished(leave_one_out(memory, TorchEngine(torch.device("cpu")), "disc", settings.k, settings.rho))
     stored = to_stored(memory.version, calibrated)
-    library.catalogue.calibrations.store("disc", library.memory_id, stored)  # as a service would
-    library.close()
+    reference_store.catalogue.calibrations.store("disc", reference_store.memory_id, stored)  # as a service would
+    reference_store.close()
     (parts / "disc" / "scratched.png").write_bytes(varied(51, scratched=True))
     second = touchstone("index", parts, data=data)
     assert "too few" not in second.stdout
@@ -184,27 +184,27 @@ def test_a_kill_neither_loses_nor_duplicates_references(tmp_path: Path) -> None:
     assert begun, "the kills came too late to mean anything"
     done = touchstone("index", parts, data=data)
     assert done.exit_code == 0, done.stderr
-    library = opened(data)
-    assert len(references(library)) == len(library.memory) == 108
-    assert library.corrupt_segments == ()
-    library.close()
+    reference_store = opened(data)
+    assert len(references(reference_store)) == len(reference_store.memory) == 108
+    assert reference_store.corrupt_segments == ()
+    reference_store.close()
 
 
-def test_a_library_that_is_open_meanwhile_sees_what_was_added(tmp_path: Path) -> None:
+def test_a_reference_store_that_is_open_meanwhile_sees_what_was_added(tmp_path: Path) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=4), tmp_path / "data"
-    library = opened(data)
+    reference_store = opened(data)
     assert touchstone("index", parts, data=data).exit_code == 0
-    assert len(library.refresh()) == 4
-    library.close()
+    assert len(reference_store.refresh()) == 4
+    reference_store.close()
 
 
 def test_the_module_is_the_same_command(tmp_path: Path) -> None:
     parts, data = folder_of(tmp_path / "parts", ".", disc=2), tmp_path / "data"
     command = [sys.executable, "-m", "indexer", str(parts)]
     assert subprocess.run(command, env=environment(data), capture_output=True).returncode == 0
-    library = opened(data)
-    assert len(library.memory) == 2
-    library.close()
+    reference_store = opened(data)
+    assert len(reference_store.memory) == 2
+    reference_store.close()
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,15 @@ ARITHMETIC = 2e-5  # of the search: float32, and queries in 16 bits where codes 
 
 def patches_of(data: Path, codec: str) -> dict[tuple[str, str], torch.Tensor]:
     """The stored patches (layers, cells, dim) of each reference, by category and file name."""
-    library = opened(data, codec=codec)
-    listed = library.catalogue.references.page(limit=1000).items
+    reference_store = opened(data, codec=codec)
+    listed = reference_store.catalogue.references.page(limit=1000).items
     patches = {
-        (reference.category, reference.filename or ""): library.memory.features_of(
-            library.memory.row_of(reference.id)
+        (reference.category, reference.filename or ""): reference_store.memory.features_of(
+            reference_store.memory.row_of(reference.id)
         ).patches[0]
         for reference in listed
     }
-    library.close()
+    reference_store.close()
     return patches
 
 
@@ -74,18 +74,20 @@ def test_the_bound_follows_what_is_added_and_removed(tmp_path: Path) -> None:
         parts = folder_of(tmp_path / str(seed), ".", **kinds)
         assert touchstone("index", parts, data=data, CODEC="int4").exit_code == 0
     before = errors_of(data)
-    library = opened(data, codec="int4")
-    listed = library.catalogue.references.page(limit=1000).items
+    reference_store = opened(data, codec="int4")
+    listed = reference_store.catalogue.references.page(limit=1000).items
     by_reference = {
-        reference.id: largest_errors(library.memory.codec, library.memory.codes_of(row).numpy()).tolist()
+        reference.id: largest_errors(
+            reference_store.memory.codec, reference_store.memory.codes_of(row).numpy()
+        ).tolist()
         for reference in listed
         if reference.category == "disc"
-        for row in (library.memory.row_of(reference.id),)
+        for row in (reference_store.memory.row_of(reference.id),)
     }
     assert list(before["disc"].by_layer.values()) == np.max(list(by_reference.values()), axis=0).tolist()
     worst = max(by_reference, key=lambda reference_id: by_reference[reference_id][0])
-    library.remove([worst])
-    library.close()
+    reference_store.remove([worst])
+    reference_store.close()
     del by_reference[worst]
     after = errors_of(data)
     assert list(after["disc"].by_layer.values()) == np.max(list(by_reference.values()), axis=0).tolist()

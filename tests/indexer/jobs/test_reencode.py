@@ -26,11 +26,11 @@ from tests.helpers.part_images import part
 
 def score(data: Path, crop: int, codec: str) -> float:
     """Of a scratched part against whatever the folder holds."""
-    library, encoder = opened(data, crop, codec), small_encoder(crop)
+    reference_store, encoder = opened(data, crop, codec), small_encoder(crop)
     image = preprocess(decode_image(part(500, scratched=True)), encoder.space.global_geometry)
     features = encoder.encode(image[None])
-    found = score_image(library.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
-    library.close()
+    found = score_image(reference_store.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
+    reference_store.close()
     return found.score
 
 
@@ -48,25 +48,27 @@ def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: P
     fresh = tmp_path / "fresh"
     assert touchstone("index", tmp_path / "parts", data=fresh, CROP="96", CODEC="int8").exit_code == 0
     assert score(indexed, 96, "int8") == pytest.approx(score(fresh, 96, "int8"), abs=1e-6)
-    library = opened(indexed, 96, "int8")
-    assert len(library.memory) == 12
+    reference_store = opened(indexed, 96, "int8")
+    assert len(reference_store.memory) == 12
     assert len(list((indexed / "segments").iterdir())) == 2, "one of each category, and none of the old memory"
-    switched = library.catalogue.audit.entries(action="memory.switched").items[0]
+    switched = reference_store.catalogue.audit.entries(action="memory.switched").items[0]
     assert switched.actor == f"command of user {os.getuid()}"
-    library.close()
+    reference_store.close()
 
 
 def test_removed_references_stay_removed_and_ids_stay_the_same(indexed: Path) -> None:
-    library = opened(indexed)
-    gone, *stored = library.memory.ids.tolist()
-    library.remove([gone])
+    reference_store = opened(indexed)
+    gone, *stored = reference_store.memory.ids.tolist()
+    reference_store.remove([gone])
     done = touchstone("rebuild", data=indexed, CROP="96")
     assert done.exit_code == 0
     assert "restart running services with it" in done.stdout
-    library.refresh()
-    assert str(library.published.superseded_by).startswith("touchstone-filterbank (128 × 128 → 96 × 96 pixels, ")
-    assert len(library.memory) == 11
-    library.close()
+    reference_store.refresh()
+    assert str(reference_store.published.superseded_by).startswith(
+        "touchstone-filterbank (128 × 128 → 96 × 96 pixels, "
+    )
+    assert len(reference_store.memory) == 11
+    reference_store.close()
     rebuilt = opened(indexed, 96)
     assert sorted(rebuilt.memory.ids.tolist()) == sorted(stored)
     rebuilt.close()
@@ -87,15 +89,15 @@ def test_a_killed_rebuild_leaves_the_old_memory_and_is_taken_up_again(tmp_path: 
     assert done.exit_code == 0, done.stderr
     assert "running services load it" in done.stdout
     assert "96/96" not in done.stdout, "what had been encoded was encoded again"
-    library = opened(data, codec="int8")
-    assert len(library.memory) == 96
-    library.close()
+    reference_store = opened(data, codec="int8")
+    assert len(reference_store.memory) == 96
+    reference_store.close()
 
 
 def test_images_that_cannot_be_read_stop_the_switch_unless_they_are_given_up(indexed: Path) -> None:
-    library = opened(indexed)
-    victim = library.catalogue.references.page().items[3]
-    library.close()
+    reference_store = opened(indexed)
+    victim = reference_store.catalogue.references.page().items[3]
+    reference_store.close()
     [stored] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
     stored.write_bytes(stored.read_bytes()[:-1] + b"?")
     refused = touchstone("rebuild", data=indexed, CROP="96")
@@ -136,18 +138,18 @@ def test_an_older_schema_is_refused_with_the_command_that_helps_and_migrated_by_
 
 def spoilt_segment(data: Path) -> tuple[Path, list[int]]:
     """Damage the first segment; returns its file and the references in it."""
-    library = opened(data)
-    first = library.catalogue.segments.changes_since(0, library.memory_id).added[0]
-    library.close()
+    reference_store = opened(data)
+    first = reference_store.catalogue.segments.changes_since(0, reference_store.memory_id).added[0]
+    reference_store.close()
     path = data / "segments" / first.segment.name
     path.write_bytes(path.read_bytes()[:-1])
     return path, [row.reference_id for row in first.rows]
 
 
 def test_references_of_a_damaged_segment_are_encoded_again_from_their_images(indexed: Path) -> None:
-    before, library = score(indexed, 112, "fp16"), opened(indexed)
-    ids = sorted(library.memory.ids.tolist())
-    library.close()
+    before, reference_store = score(indexed, 112, "fp16"), opened(indexed)
+    ids = sorted(reference_store.memory.ids.tolist())
+    reference_store.close()
     damaged, lost = spoilt_segment(indexed)
     others = {path: path.stat().st_mtime_ns for path in (indexed / "segments").iterdir() if path != damaged}
     running = opened(indexed)  # as a service that goes on with what is whole
@@ -172,32 +174,34 @@ def test_references_of_a_damaged_segment_are_encoded_again_from_their_images(ind
 
 def test_a_lost_image_does_not_prevent_the_repair_of_its_segments_other_references(indexed: Path) -> None:
     damaged, lost = spoilt_segment(indexed)
-    library = opened(indexed)
-    victim = library.catalogue.references.get(lost[0])
-    library.close()
+    reference_store = opened(indexed)
+    victim = reference_store.catalogue.references.get(lost[0])
+    reference_store.close()
     [stored] = indexed.glob(f"originals/*/*/{victim.image_sha256}.png")
     stored.unlink()
     refused = touchstone("rebuild", "--damaged", data=indexed)
     assert refused.exit_code == 1
     assert f"unreadable: reference {victim.id}," in refused.stdout
-    library = opened(indexed)
-    assert len(library.memory) == 11
-    assert [damage.name for damage in library.corrupt_segments] == [damaged.name], "one reference is still not served"
-    library.close()
+    reference_store = opened(indexed)
+    assert len(reference_store.memory) == 11
+    assert [damage.name for damage in reference_store.corrupt_segments] == [damaged.name], (
+        "one reference is still not served"
+    )
+    reference_store.close()
     done = touchstone("rebuild", "--damaged", "--drop-unreadable", data=indexed)
     assert done.exit_code == 0, done.output
     assert f"removed: reference {victim.id}," in done.stdout
-    library = opened(indexed)
-    assert len(library.memory) == 11
-    assert library.corrupt_segments == ()
-    library.close()
+    reference_store = opened(indexed)
+    assert len(reference_store.memory) == 11
+    assert reference_store.corrupt_segments == ()
+    reference_store.close()
     assert not damaged.exists()
 
 
 def test_a_damaged_segment_does_not_prevent_the_compaction_of_others(indexed: Path) -> None:
     damaged, _ = spoilt_segment(indexed)
-    library = opened(indexed)
-    library.remove([int(library.memory.ids[0])])
-    assert library.compact() == 1
+    reference_store = opened(indexed)
+    reference_store.remove([int(reference_store.memory.ids[0])])
+    assert reference_store.compact() == 1
     assert damaged.exists()
-    library.close()
+    reference_store.close()

@@ -21,12 +21,12 @@ def originals(*images: bytes) -> list[SourceImage]:
     return [SourceImage("p.png", image, hashlib.sha256(image).hexdigest(), ".png", 4, 3) for image in images]
 
 
-def add(library: ReferenceStore, *images: bytes) -> list[int]:
+def add(reference_store: ReferenceStore, *images: bytes) -> list[int]:
     encoded: dict[str, EncodedReferences] = {}
     for index, original in enumerate(originals(*images)):
         codec = Codec.from_name("fp16", SPACE.dim)
         encoded[original.sha256] = codec.encode(random_features(SPACE, 1, index))
-    return [outcome.reference_id for outcome in library.add("bolt", originals(*images), encoded).outcomes]
+    return [outcome.reference_id for outcome in reference_store.add("bolt", originals(*images), encoded).outcomes]
 
 
 def files(data: Path, *folders: str) -> set[str]:
@@ -41,9 +41,9 @@ def orphan(data: Path) -> Path:
     return path
 
 
-def test_a_library_opens_without_looking_at_images_and_sweeps_segments(tmp_path: Path) -> None:
-    library = ReferenceStore.open(tmp_path, SPACE)
-    add(library, b"one")
+def test_a_reference_store_opens_without_looking_at_images_and_sweeps_segments(tmp_path: Path) -> None:
+    reference_store = ReferenceStore.open(tmp_path, SPACE)
+    add(reference_store, b"one")
     left = tmp_path / "segments" / f"{'0' * 32}.segment"
     left.write_bytes(b"left")
     image = orphan(tmp_path)
@@ -52,22 +52,22 @@ def test_a_library_opens_without_looking_at_images_and_sweeps_segments(tmp_path:
     assert image.is_file(), "the history's pruning looks for it, in the background"
     assert not left.exists()
     again.close()
-    library.close()
+    reference_store.close()
 
 
 @pytest.mark.parametrize("kind", ["refused by the catalogue", "no room for the segment"])
 def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    library = ReferenceStore.open(tmp_path, SPACE)
-    [one] = add(library, b"one")
+    reference_store = ReferenceStore.open(tmp_path, SPACE)
+    [one] = add(reference_store, b"one")
     image, before = orphan(tmp_path), files(tmp_path, "segments", "originals")
     if kind == "refused by the catalogue":
-        other = library.catalogue.memories.prepare("{}", "0" * 64, "fp16")
-        library.catalogue.references.remove([one])  # its image can be restored, and stays
-        library.catalogue.memories.switch(other.id)
+        other = reference_store.catalogue.memories.prepare("{}", "0" * 64, "fp16")
+        reference_store.catalogue.references.remove([one])  # its image can be restored, and stays
+        reference_store.catalogue.memories.switch(other.id)
         with pytest.raises(MemoryInactive):
-            add(library, b"one", b"two", b"three")
+            add(reference_store, b"one", b"two", b"three")
     else:
 
         def full(*_: Sequence[object]) -> None:
@@ -75,19 +75,19 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
 
         monkeypatch.setattr("indexer.references.reference_store.write_segment", full)
         with pytest.raises(StorageFull):
-            add(library, b"one", b"two", b"three")
+            add(reference_store, b"one", b"two", b"three")
     assert files(tmp_path, "segments", "originals") == before | {image.name}
-    library.close()
+    reference_store.close()
 
 
 def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_image(tmp_path: Path) -> None:
-    library = ReferenceStore.open(tmp_path, SPACE)
+    reference_store = ReferenceStore.open(tmp_path, SPACE)
     for each in (b"one", b"two", b"three"):
-        add(library, each)
+        add(reference_store, each)
     before, image = files(tmp_path, "segments"), orphan(tmp_path)
-    assert library.compact() == 3
+    assert reference_store.compact() == 3
     after = files(tmp_path, "segments")
     assert len(after) == 1
     assert not after & before
     assert image.is_file()
-    library.close()
+    reference_store.close()

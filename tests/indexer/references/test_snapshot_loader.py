@@ -25,9 +25,9 @@ from tests.helpers.random_features import feature_space, random_features
 from tests.helpers.references import SPACE, add
 
 
-def ids(library: ReferenceStore) -> list[int]:
+def ids(reference_store: ReferenceStore) -> list[int]:
     """Live references of the snapshot; fails if one is there twice."""
-    found = library.memory.ids[library.memory.rows_of()].tolist()
+    found = reference_store.memory.ids[reference_store.memory.rows_of()].tolist()
     assert len(set(found)) == len(found)
     return sorted(found)
 
@@ -61,8 +61,8 @@ def pair(tmp_path: Path) -> Iterator[tuple[ReferenceStore, ReferenceStore]]:
     two.close()
 
 
-def segments(library: ReferenceStore) -> list[str]:
-    return [segment.segment.name for segment in library.catalogue.segments.of(library.memory_id)]
+def segments(reference_store: ReferenceStore) -> list[str]:
+    return [segment.segment.name for segment in reference_store.catalogue.segments.of(reference_store.memory_id)]
 
 
 def test_an_io_error_during_a_refresh_keeps_the_snapshot_and_the_next_refresh_works(
@@ -87,10 +87,10 @@ def test_an_io_error_during_a_refresh_keeps_the_snapshot_and_the_next_refresh_wo
     assert ids(follower) == ids(writer) == [first[1], *more]
     for seed in (2, 10, 40):
         descriptor = random_features(SPACE, 1, seed).global_descriptors[0].numpy()
-        for library in pair:
-            [best] = library.memory.nearest_references(descriptor, 1).rows
-            expected = library.memory.codec.encode(random_features(SPACE, 1, seed)).codes[0]
-            np.testing.assert_array_equal(library.memory.codes_of(int(best)).numpy(), expected)
+        for reference_store in pair:
+            [best] = reference_store.memory.nearest_references(descriptor, 1).rows
+            expected = reference_store.memory.codec.encode(random_features(SPACE, 1, seed)).codes[0]
+            np.testing.assert_array_equal(reference_store.memory.codes_of(int(best)).numpy(), expected)
 
 
 def test_a_catalogue_failure_during_a_refresh_keeps_the_snapshot(
@@ -146,11 +146,11 @@ def test_an_unreadable_file_does_not_block_others_and_is_loaded_once_readable(
 
 
 def test_a_folder_with_an_unreadable_segment_opens_without_it(tmp_path: Path, disk: Disk) -> None:
-    library = ReferenceStore.open(tmp_path, SPACE)
-    add(library, "disc", 1)
-    stored = add(library, "disc", 2)
-    disk.bad = set(segments(library)[:1])
-    library.close()
+    reference_store = ReferenceStore.open(tmp_path, SPACE)
+    add(reference_store, "disc", 1)
+    stored = add(reference_store, "disc", 2)
+    disk.bad = set(segments(reference_store)[:1])
+    reference_store.close()
     again = ReferenceStore.open(tmp_path, SPACE)
     assert [corrupt_segment.reason for corrupt_segment in again.corrupt_segments] == ["unreadable"]
     assert ids(again) == stored
@@ -182,31 +182,35 @@ def test_settings_are_published_with_the_snapshot(pair: tuple[ReferenceStore, Re
     assert writer.published.settings == {}
 
 
-def data_of(library: ReferenceStore) -> Path:
-    return Path(library.files._path).parent
+def data_of(reference_store: ReferenceStore) -> Path:
+    return Path(reference_store.files._path).parent
 
 
-def switched(library: ReferenceStore, codec: str, fingerprint: str = SPACE.fingerprint) -> int:
+def switched(reference_store: ReferenceStore, codec: str, fingerprint: str = SPACE.fingerprint) -> int:
     """Serve the same references in another memory, as a rebuild does; returns the memory's number."""
     space = feature_space(fingerprint=fingerprint)
-    made = library.catalogue.memories.prepare(space.to_json(), fingerprint, codec)
-    live = library.catalogue.references.page(limit=1000).items
+    made = reference_store.catalogue.memories.prepare(space.to_json(), fingerprint, codec)
+    live = reference_store.catalogue.references.page(limit=1000).items
     seeds = [int(each.filename.removesuffix(".png")) for each in live]
     parts = [Codec.from_name(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
-    with library.files.shared():
-        store = SegmentStore(data_of(library) / "segments", library.files)
+    with reference_store.files.shared():
+        store = SegmentStore(data_of(reference_store) / "segments", reference_store.files)
         for category in {each.category for each in live}:
             own = [number for number, each in enumerate(live) if each.category == category]
             segment = write_segment(store, join([parts[number] for number in own]), space)
-            geometry = library.catalogue.geometries.ensure(made.id, category, library.geometry_of(category).to_json())
-            library.catalogue.geometries.place(
+            geometry = reference_store.catalogue.geometries.ensure(
+                made.id, category, reference_store.geometry_of(category).to_json()
+            )
+            reference_store.catalogue.geometries.place(
                 geometry.id, segment, {live[each].id: row for row, each in enumerate(own)}
             )
-    old = library.memory_id
-    library.catalogue.memories.switch(made.id)
-    library.catalogue.memories.retire(old)
-    files = library.catalogue.stored_files
-    for _ in OrphanDeleter(data_of(library), library.files, files.named, files.needed).orphans("segments"):
+    old = reference_store.memory_id
+    reference_store.catalogue.memories.switch(made.id)
+    reference_store.catalogue.memories.retire(old)
+    files = reference_store.catalogue.stored_files
+    for _ in OrphanDeleter(data_of(reference_store), reference_store.files, files.named, files.needed).orphans(
+        "segments"
+    ):
         pass
     return made.id
 

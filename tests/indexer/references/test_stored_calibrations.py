@@ -38,7 +38,7 @@ K, RHO = 3, 1
 
 
 @pytest.fixture
-def library(tmp_path: Path, database: str) -> Iterator[ReferenceStore]:
+def reference_store(tmp_path: Path, database: str) -> Iterator[ReferenceStore]:
     """Forty references, of which each is searched for among three."""
     opened = ReferenceStore.open(tmp_path / "data", feature_space(), database_url=database)
     add(opened, "disc", *range(40))
@@ -47,23 +47,23 @@ def library(tmp_path: Path, database: str) -> Iterator[ReferenceStore]:
     opened.close()
 
 
-def searched(library: ReferenceStore, before: LeaveOneOut | None = None, category: str = "disc") -> LeaveOneOut:
-    return finished(leave_one_out(library.memory, ENGINE, category, K, RHO, before))
+def searched(reference_store: ReferenceStore, before: LeaveOneOut | None = None, category: str = "disc") -> LeaveOneOut:
+    return finished(leave_one_out(reference_store.memory, ENGINE, category, K, RHO, before))
 
 
 def keep(
-    library: ReferenceStore, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
+    reference_store: ReferenceStore, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
 ) -> StoredCalibration:
-    stored = to_stored(library.memory.version, found)
-    library.catalogue.calibrations.store(category, library.memory_id, stored, base)
+    stored = to_stored(reference_store.memory.version, found)
+    reference_store.catalogue.calibrations.store(category, reference_store.memory_id, stored, base)
     return stored
 
 
 @contextmanager
-def written(library: ReferenceStore) -> Iterator[list[int]]:
+def written(reference_store: ReferenceStore) -> Iterator[list[int]]:
     """The reference ids of results that are inserted meanwhile."""
     ids: list[int] = []
-    engine: Engine = library.catalogue._transactions._writer
+    engine: Engine = reference_store.catalogue._transactions._writer
 
     def note(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         if statement.startswith("INSERT INTO leave_one_out"):
@@ -74,78 +74,78 @@ def written(library: ReferenceStore) -> Iterator[list[int]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-def test_what_is_kept_is_read_again_exactly(library: ReferenceStore) -> None:
-    found = searched(library)
-    stored = keep(library, "disc", found)
-    keep(library, "plate", searched(library, category="plate"))
-    assert library.catalogue.calibrations.read("disc", library.memory_id) == stored
-    again = read_stored(library, "disc")
+def test_what_is_kept_is_read_again_exactly(reference_store: ReferenceStore) -> None:
+    found = searched(reference_store)
+    stored = keep(reference_store, "disc", found)
+    keep(reference_store, "plate", searched(reference_store, category="plate"))
+    assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == stored
+    again = read_stored(reference_store, "disc")
     assert again is not None
-    assert again[0] == library.memory.version
+    assert again[0] == reference_store.memory.version
     assert_same(again[1], found)
     for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert read_stored(library, "nut") is None
+    assert read_stored(reference_store, "nut") is None
     with pytest.raises(CategoryNotFound):
-        library.catalogue.calibrations.store("nut", library.memory_id, stored)
+        reference_store.catalogue.calibrations.store("nut", reference_store.memory_id, stored)
 
 
-def test_a_change_of_one_reference_writes_the_results_that_it_concerns(library: ReferenceStore) -> None:
-    found = searched(library)
-    base = keep(library, "disc", found)
-    with written(library) as ids:
-        [fresh] = add(library, "disc", 100)
-        more = searched(library, found)
-        after = keep(library, "disc", more, base)
+def test_a_change_of_one_reference_writes_the_results_that_it_concerns(reference_store: ReferenceStore) -> None:
+    found = searched(reference_store)
+    base = keep(reference_store, "disc", found)
+    with written(reference_store) as ids:
+        [fresh] = add(reference_store, "disc", 100)
+        more = searched(reference_store, found)
+        after = keep(reference_store, "disc", more, base)
     assert fresh in ids
     assert len(ids) < 20, "of 41, three of which are searched for each"
-    assert library.catalogue.calibrations.read("disc", library.memory_id) == after
-    with written(library) as ids:
-        library.remove([fresh])
-        less = keep(library, "disc", searched(library, more), after)
+    assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == after
+    with written(reference_store) as ids:
+        reference_store.remove([fresh])
+        less = keep(reference_store, "disc", searched(reference_store, more), after)
     assert len(ids) < 20
-    assert library.catalogue.calibrations.read("disc", library.memory_id) == less
+    assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == less
     assert [reference.reference_id for reference in less.references] == [
         reference.reference_id for reference in base.references
     ]
 
 
-def test_a_change_against_what_another_process_has_replaced_is_kept_whole(library: ReferenceStore) -> None:
-    found = searched(library)
-    base = keep(library, "disc", found)
-    add(library, "disc", 100)
-    theirs = searched(library, found)
-    keep(library, "disc", theirs, base)
-    add(library, "disc", 101)
-    ours = keep(library, "disc", searched(library, found), base)  # which knows nothing of theirs
-    assert library.catalogue.calibrations.read("disc", library.memory_id) == ours
+def test_a_change_against_what_another_process_has_replaced_is_kept_whole(reference_store: ReferenceStore) -> None:
+    found = searched(reference_store)
+    base = keep(reference_store, "disc", found)
+    add(reference_store, "disc", 100)
+    theirs = searched(reference_store, found)
+    keep(reference_store, "disc", theirs, base)
+    add(reference_store, "disc", 101)
+    ours = keep(reference_store, "disc", searched(reference_store, found), base)  # which knows nothing of theirs
+    assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == ours
     older = replace(ours, version=ours.version - 1, references=ours.references[:3])
-    with written(library) as ids:
-        library.catalogue.calibrations.store("disc", library.memory_id, older)
-        library.catalogue.calibrations.store("disc", library.memory_id, ours)
+    with written(reference_store) as ids:
+        reference_store.catalogue.calibrations.store("disc", reference_store.memory_id, older)
+        reference_store.catalogue.calibrations.store("disc", reference_store.memory_id, ours)
     assert ids == []
-    assert library.catalogue.calibrations.read("disc", library.memory_id) == ours
+    assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == ours
 
 
 def test_a_calibration_that_does_not_fit_is_recomputed(
-    library: ReferenceStore, caplog: pytest.LogCaptureFixture
+    reference_store: ReferenceStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reference = int(library.memory.ids[0])
+    reference = int(reference_store.memory.ids[0])
     odd = StoredCalibration(1, K, RHO, (StoredReferenceResult(reference, reference, None, b"", b"abc", b"", b""),))
-    library.catalogue.calibrations.store("disc", library.memory_id, odd)
-    assert read_stored(library, "disc") is None
+    reference_store.catalogue.calibrations.store("disc", reference_store.memory_id, odd)
+    assert read_stored(reference_store, "disc") is None
     assert "computed again" in caplog.text
 
 
-def test_removing_a_category_removes_its_results(library: ReferenceStore) -> None:
-    keep(library, "disc", searched(library))
-    stored = keep(library, "plate", searched(library, category="plate"))
-    library.remove_category("disc")
-    add(library, "disc", 1)
-    assert library.catalogue.calibrations.read("disc", library.memory_id) is None
-    with library.catalogue._transactions.reading() as connection:
+def test_removing_a_category_removes_its_results(reference_store: ReferenceStore) -> None:
+    keep(reference_store, "disc", searched(reference_store))
+    stored = keep(reference_store, "plate", searched(reference_store, category="plate"))
+    reference_store.remove_category("disc")
+    add(reference_store, "disc", 1)
+    assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) is None
+    with reference_store.catalogue._transactions.reading() as connection:
         assert len(connection.execute(select(LeaveOneOutRow.reference_id)).all()) == 5
-    assert library.catalogue.calibrations.read("plate", library.memory_id) == stored
+    assert reference_store.catalogue.calibrations.read("plate", reference_store.memory_id) == stored
 
 
 def blob(found: LeaveOneOut) -> bytes:
@@ -155,7 +155,7 @@ def blob(found: LeaveOneOut) -> bytes:
     return file.getvalue()
 
 
-def as_before(url: str, library: ReferenceStore, states: dict[str, bytes]) -> None:
+def as_before(url: str, reference_store: ReferenceStore, states: dict[str, bytes]) -> None:
     """The database as an older version left it, with these blobs."""
     engine = connect(url)
     migrations.downgrade(engine, "0004")
@@ -170,8 +170,8 @@ def as_before(url: str, library: ReferenceStore, states: dict[str, bytes]) -> No
             connection.execute(
                 insert(tables.tables["calibration"]).values(
                     category_id=category_id,
-                    memory_id=library.memory_id,
-                    version=library.memory.version,
+                    memory_id=reference_store.memory_id,
+                    version=reference_store.memory.version,
                     state=state,
                     at=connection.scalar(select(categories.c.created_at).where(categories.c.name == name)),
                 )
@@ -180,30 +180,30 @@ def as_before(url: str, library: ReferenceStore, states: dict[str, bytes]) -> No
 
 
 def test_a_migration_carries_over_what_was_kept_and_passes_over_what_cannot_be_read(
-    library: ReferenceStore, database: str
+    reference_store: ReferenceStore, database: str
 ) -> None:
-    found = searched(library)
-    as_before(database, library, {"disc": blob(found), "plate": b"PK of another layout"})
+    found = searched(reference_store)
+    as_before(database, reference_store, {"disc": blob(found), "plate": b"PK of another layout"})
     Catalogue.migrate(database)
-    again = read_stored(library, "disc")
+    again = read_stored(reference_store, "disc")
     assert again is not None
-    assert again[0] == library.memory.version
+    assert again[0] == reference_store.memory.version
     for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert read_stored(library, "plate") is None
+    assert read_stored(reference_store, "plate") is None
 
 
 def test_a_backup_carries_results_also_one_by_an_older_version(
-    library: ReferenceStore, database: str, tmp_path: Path
+    reference_store: ReferenceStore, database: str, tmp_path: Path
 ) -> None:
-    found = searched(library)
-    stored = keep(library, "disc", found)
+    found = searched(reference_store)
+    stored = keep(reference_store, "disc", found)
     data = tmp_path / "data"
     backup(DataFolder.existing(data, database), tmp_path / "backup", lambda *_: None)
-    with library.catalogue.dump.state() as state:
+    with reference_store.catalogue.dump.state() as state:
         files = state.files()
-    as_before(database, library, {"disc": blob(found)})
-    library.catalogue._transactions.close()
+    as_before(database, reference_store, {"disc": blob(found)})
+    reference_store.catalogue._transactions.close()
     for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path, files))):
         there = tmp_path / name
         restore(made or tmp_path / "backup", there, None, lambda *_: None)

@@ -144,7 +144,7 @@ def keyed(tmp_path: Path) -> Iterator[tuple[TestClient, Catalogue]]:
     """A service that asks for keys and looks for changes once an hour, and its catalogue."""
     running = AppState.start(settings(tmp_path, access="keys", refresh_interval_ms=3_600_000))
     with TestClient(create_app(running), base_url="http://localhost") as client:
-        yield client, running.library.catalogue
+        yield client, running.reference_store.catalogue
 
 
 def bearer(catalogue: Catalogue, role: Role) -> dict[str, str]:
@@ -268,10 +268,10 @@ def test_a_category_that_cannot_be_calibrated_does_not_block_the_others(
 
     read_kept = calibration_manager.read_stored
 
-    def reading(library: object, category: str) -> object:
+    def reading(reference_store: object, category: str) -> object:
         if category == "bad":
             raise ValueError("a category that nobody can calibrate")
-        return read_kept(library, category)  # type: ignore[arg-type]
+        return read_kept(reference_store, category)  # type: ignore[arg-type]
 
     monkeypatch.setattr(calibration_manager, "read_stored", reading)
     onboard(client, "bad", part(1), part(2))

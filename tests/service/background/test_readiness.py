@@ -54,7 +54,7 @@ def test_probes_cost_nothing_and_are_answered_while_the_queue_is_full(tmp_path: 
 def test_a_probe_and_a_key_need_no_thread_of_a_pool(tmp_path: Path) -> None:
     running = AppState.start(settings(tmp_path, access="keys"))
     made = generate_api_key("line", Role.LINE)
-    running.library.catalogue.api_keys.create(made.key)
+    running.reference_store.catalogue.api_keys.create(made.key)
     release = threading.Event()
 
     async def hang() -> None:

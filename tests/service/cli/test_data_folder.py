@@ -116,9 +116,9 @@ def test_the_catalogue_lies_in_the_folder_whatever_its_name(
         assert touchstone("backup", saved, data=data).exit_code == 0
         assert touchstone("restore", saved, data=again).exit_code == 0
         assert touchstone("verify", data=again).exit_code == 0
-        library = opened(again)
-        assert len(library.memory) == 2
-        library.close()
+        reference_store = opened(again)
+        assert len(reference_store.memory) == 2
+        reference_store.close()
         again.rename(tmp_path / f"done-{data.is_absolute()}")
     top = {name, "parts", "saved", "again", "done-True", "done-False"}
     assert {path.name for path in tmp_path.iterdir()} == top

@@ -97,15 +97,17 @@ def test_what_cannot_be_included_is_named_in_the_manifest(plant: TestClient, tmp
         say(plant, {"id": inspection_id}, "defect").raise_for_status()
     plant.delete("/categories/plate").raise_for_status()
     state = plant.app.state.app_state  # type: ignore[attr-defined]
-    image = state.library.catalogue.inspections.get(lost)
+    image = state.reference_store.catalogue.inspections.get(lost)
     (state.settings.data / original_path(image.image_sha256, image.image_suffix)).unlink()
     policy = RetentionPolicy(defect_images=RetentionLimits(count=2))
     [group] = [
         usage.group
-        for usage in state.library.catalogue.retention.usage()
+        for usage in state.reference_store.catalogue.retention.usage()
         if usage.group == RetentionGroup("disc", True)
     ]
-    for _ in Pruner(state.library.folder, state.library.catalogue, policy, 0).prune_beyond_limits([group]):
+    for _ in Pruner(state.reference_store.folder, state.reference_store.catalogue, policy, 0).prune_beyond_limits(
+        [group]
+    ):
         pass
     manifest = unpacked(plant.get("/inspections/dataset.zip", params={"station": "lost"}), tmp_path)
     reasons = {line["id"]: line["left_out"] for line in manifest if line["source"] == "inspection"}
