@@ -114,5 +114,7 @@ class _Searching:
         size = -(-len(questions) // self._parts)
         parts = [questions[start : start + size] for start in range(0, len(questions), size)]
         return [
-            answer for part in self._pool.map(lambda part: self._engine.search(memory, part), parts) for answer in part
+            matches
+            for part in self._pool.map(lambda part: self._engine.search(memory, part), parts)
+            for matches in part
         ]

@@ -41,21 +41,21 @@ class Progress:
 class Task:
     """Something that is done to so many items."""
 
-    def __init__(self, progress: Progress, bar: bars.Progress, number: bars.TaskID) -> None:
-        self._progress, self._bar, self._number = progress, bar, number
+    def __init__(self, progress: Progress, bar: bars.Progress, task_id: bars.TaskID) -> None:
+        self._progress, self._bar, self._task_id = progress, bar, task_id
 
     def advance(self, count: int = 1, what: str | None = None) -> None:
         """So many more items are done. what: what is being done from now on."""
-        self._bar.update(self._number, advance=count, description=what)
+        self._bar.update(self._task_id, advance=count, description=what)
         self._report()
 
     def reach(self, done: int, total: int) -> None:
         """So many of so many items are done."""
-        self._bar.update(self._number, completed=done, total=total)
+        self._bar.update(self._task_id, completed=done, total=total)
         self._report()
 
     def _report(self) -> None:
-        self._progress.print_if_due(next(task for task in self._bar.tasks if task.id == self._number))
+        self._progress.print_if_due(next(task for task in self._bar.tasks if task.id == self._task_id))
 
 
 def line_of(task: bars.Task) -> str:

@@ -49,7 +49,7 @@ class FileDescriptorShortage:
     def __init__(self) -> None:
         self._why = ""
         self._seen = float("-inf")
-        self._told = float("-inf")
+        self._reported = float("-inf")
         self._count = 0
 
     @property
@@ -70,6 +70,6 @@ class FileDescriptorShortage:
             return
         self._seen, self._why = time.monotonic(), str(context["exception"].strerror).lower()
         self._count += 1
-        if self._seen - self._told > _QUIET_SECONDS:
+        if self._seen - self._reported > _QUIET_SECONDS:
             log.error("%s Attempts since the last message: %d", self.reason, self._count)
-            self._told, self._count = self._seen, 0
+            self._reported, self._count = self._seen, 0

@@ -77,13 +77,13 @@ class Load:
         for thread in self.threads:
             thread.start()
 
-    def _answered(self, answer: httpx.Response) -> bool:
-        if answer.status_code == 200:
+    def _answered(self, response: httpx.Response) -> bool:
+        if response.status_code == 200:
             return True
-        kind = answer.json()["type"]
+        kind = response.json()["type"]
         self.refused[kind] = self.refused.get(kind, 0) + 1
-        if answer.status_code not in (502, 503, 504) and kind != "/problems/internal":
-            self.wrong.append(answer.text)
+        if response.status_code not in (502, 503, 504) and kind != "/problems/internal":
+            self.wrong.append(response.text)
         time.sleep(0.2)
         return False
 
@@ -92,9 +92,9 @@ class Load:
         while not self.ended.is_set():
             seed += 2
             try:
-                answer = self.client.post("/references", data={"category": "disc"}, files=files(seed, seed + 1))
-                if self._answered(answer):
-                    self.added |= {result["reference_id"]: result["filename"] for result in answer.json()["results"]}
+                response = self.client.post("/references", data={"category": "disc"}, files=files(seed, seed + 1))
+                if self._answered(response):
+                    self.added |= {result["reference_id"]: result["filename"] for result in response.json()["results"]}
                 if rng.random() < 0.3 and self.added:
                     victim = rng.choice(sorted(self.added))
                     self.maybe_removed.add(victim)
@@ -110,8 +110,8 @@ class Load:
         while not self.ended.is_set():
             seed += 1
             try:
-                answer = self.client.post("/detect", files=files(seed), data={"category": "disc"})
-                self.detections += self._answered(answer)
+                response = self.client.post("/detect", files=files(seed), data={"category": "disc"})
+                self.detections += self._answered(response)
             except httpx.TransportError:
                 self.refused["connection"] = self.refused.get("connection", 0) + 1
                 time.sleep(0.2)
@@ -145,8 +145,8 @@ def check_monitoring(client: httpx.Client) -> int:
     """Prometheus scrapes the service, has our rules, and understands every query of the dashboard; returns how many."""
 
     def ask(path: str) -> dict[str, object]:
-        answer = compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", f"http://127.0.0.1:9090/api/v1/{path}")
-        read: dict[str, object] = json.loads(answer)
+        response = compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", f"http://127.0.0.1:9090/api/v1/{path}")
+        read: dict[str, object] = json.loads(response)
         assert read["status"] == "success", read
         return read["data"]  # type: ignore[return-value]
 
@@ -169,9 +169,9 @@ def main() -> None:
     wait_until_ready(client)
     stranger = client.get("/references", headers={"Authorization": "Bearer ts_nobody"})
     assert stranger.status_code == 401, stranger.text
-    answer = client.post("/references", data={"category": "disc"}, files=files(*range(30)))
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["added"] == 30
+    response = client.post("/references", data={"category": "disc"}, files=files(*range(30)))
+    assert response.status_code == 200, response.text
+    assert response.json()["added"] == 30
     client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
     end = time.monotonic() + 60
     while client.get("/categories/disc").json()["calibration"]["state"] != "ready" and time.monotonic() < end:

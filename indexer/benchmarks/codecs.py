@@ -88,8 +88,8 @@ def main(
 
     The bound is the largest error of a stored patch, averaged over the layers: no score may move further (lemma 4.1).
     """
-    numbers = tuple(int(number) for number in layers.split(",")) if layers else None
-    encoder = load_encoder(EncoderSettings(model, numbers, resize=crop * 8 // 7, crop=crop, device="cpu"))
+    indices = tuple(int(number) for number in layers.split(",")) if layers else None
+    encoder = load_encoder(EncoderSettings(model, indices, resize=crop * 8 // 7, crop=crop, device="cpu"))
     categories = [encode_category(encoder, category) for category in categories_of(folder)]
     space = encoder.space
     base = figures_of(categories, [category.exact for category in categories])

@@ -67,14 +67,14 @@ def build(
     written: dict[tuple[int, int], SegmentFile] = {}
     with folder.lock.shared():
         for category in range(categories):
-            for number, size in enumerate(sizes):
-                at = (category % distinct, number)
+            for index, size in enumerate(sizes):
+                at = (category % distinct, index)
                 if category < distinct:
-                    written[at] = write_segment(store, _random(size, 1000 * category + number), SPACE)
+                    written[at] = write_segment(store, _random(size, 1000 * category + index), SPACE)
                     segment = written[at]
                 else:
-                    segment = _linked(data / "segments", written[at], f"{category}-{number}.segment")
-                names = [f"{category}-{number}-{row}" for row in range(size)]
+                    segment = _linked(data / "segments", written[at], f"{category}-{index}.segment")
+                names = [f"{category}-{index}-{row}" for row in range(size)]
                 images = [NewReference(_digest(name), ".png", f"{name}.png", 448, 448) for name in names]
                 catalogue.references.append(
                     f"product-{category}", segment, images, memory.id, SPACE.global_geometry.to_json()
@@ -105,10 +105,10 @@ def measure(data: Annotated[Path, typer.Argument(help="Data folder that `build` 
 
     seconds: dict[str, list[float]] = {"cold": [], "warm": []}
     read = 0
-    for number in range(_COLD):
+    for index in range(_COLD):
         before = _bytes_read()
         for state in seconds:
-            seconds[state].append(_timed(partial(search, f"product-{number}"))[1])
+            seconds[state].append(_timed(partial(search, f"product-{index}"))[1])
         read += _bytes_read() - before
     for state, times in seconds.items():
         _row(

@@ -82,11 +82,11 @@ def _line(
     before = scores(encoder, old, full, old.patches).images
     now = scores(encoder, old, scaled, old.patches).images
     both = scores(encoder, new, scaled, new.patches).images
-    spread = before[~defective].std()
+    deviation = before[~defective].std()
     every = [*references, *tests]
     full_ms, scaled_ms = (np.median([getattr(image, kind) for image in every]) for kind in ("full_ms", "scaled_ms"))
     return (
-        f"| {name} | {full_ms:.0f} | {scaled_ms:.0f} | {spread:.1e} | {np.abs(now - before).max():.1e} "
+        f"| {name} | {full_ms:.0f} | {scaled_ms:.0f} | {deviation:.1e} | {np.abs(now - before).max():.1e} "
         f"| {np.abs(now - before).mean():.1e} | {np.abs(both - before).max():.1e} "
         f"| {roc_auc_score(defective, before):.4f} | {roc_auc_score(defective, now):.4f} |"
     )

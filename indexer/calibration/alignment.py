@@ -58,8 +58,8 @@ def measure_alignment(memory: MemoryBank, category: str, settings: ScoringSettin
     rows = np.flatnonzero(memory.allowed_rows(category, (), frame.grid))
     if len(rows) < _FEWEST or frame.grid[0] * frame.grid[1] > MAX_CELLS_ANYWHERE:
         return None
-    spread = np.linspace(0, len(rows) - 1, min(len(rows), _REFERENCES)).round().astype(np.int64)
-    references = [memory.features_of(int(row)) for row in rows[spread]]
+    sampled = np.linspace(0, len(rows) - 1, min(len(rows), _REFERENCES)).round().astype(np.int64)
+    references = [memory.features_of(int(row)) for row in rows[sampled]]
     patches = torch.stack([features.patches[0, 0] for features in references])  # (n, cells, dim)
     neighbours = torch.from_numpy(neighbour_cells(frame.grid, _RHO).copy())
     outside, around = neighbours == OUTSIDE, neighbours.clamp_min(0)
@@ -68,10 +68,10 @@ def measure_alignment(memory: MemoryBank, category: str, settings: ScoringSettin
     pairs = list(combinations(range(len(references)), 2))
     for done, (one, other) in enumerate(pairs, 1):
         products = patches[one] @ patches[other].T  # (cells, cells)
-        for index, asked in ((one, products), (other, products.T)):
-            beside = asked.gather(1, around).masked_fill_(outside, -1.0).amax(dim=1)
+        for index, similarities in ((one, products), (other, products.T)):
+            beside = similarities.gather(1, around).masked_fill_(outside, -1.0).amax(dim=1)
             near[index] = torch.maximum(near[index], beside)
-            anywhere[index] = torch.maximum(anywhere[index], asked.amax(dim=1))
+            anywhere[index] = torch.maximum(anywhere[index], similarities.amax(dim=1))
         yield done / len(pairs)
     counted = patches.any(dim=-1).numpy()  # (n, cells): those that show the image
     if (inspected := roi_mask(settings, frame)) is not None:

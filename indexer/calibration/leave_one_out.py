@@ -209,7 +209,7 @@ class _Work:
         """Compute each reference's best inner products, incrementally where that is less work."""
         stored, removed, added = self._compare()
         whole = set(range(len(self.rows))) - stored.keys()
-        again = {index: np.zeros(self.best.shape[1:], np.bool_) for index in stored}
+        outdated_cells = {index: np.zeros(self.best.shape[1:], np.bool_) for index in stored}
         steps = sum(-(-len(rows) // _ROWS_PER_STEP) for rows in (*removed.values(), *added.values()))
         total, done = max(1, steps + len(self.rows)), 0
         for index, stored_index in stored.items():
@@ -222,7 +222,7 @@ class _Work:
                 continue
             for part, result in self._reverse_search(row, indices):
                 for index, match in zip(part, result, strict=True):
-                    again[index] |= match >= self.best[index] - _TOLERANCE
+                    outdated_cells[index] |= match >= self.best[index] - _TOLERANCE
                 done += 1
                 yield 0.3 + 0.7 * done / total
         for added_id, indices in added.items():
@@ -231,7 +231,7 @@ class _Work:
                 done += 1
                 yield 0.3 + 0.7 * done / total
         for index in range(len(self.rows)):
-            cells = again.get(index)
+            cells = outdated_cells.get(index)
             if index in whole or (cells is not None and cells.mean() > _MAX_CELL_SHARE):
                 self._search_whole(index)
             elif cells is not None and cells.any():

@@ -100,7 +100,7 @@ class Transactions:
     def reading(self) -> Iterator[Connection]:
         """See one state of the database, whatever is committed meanwhile."""
         with (
-            self._asking(),
+            self._bounded(),
             translate_errors(),
             self._reader.connect() as connection,
             connection.begin() as transaction,
@@ -117,7 +117,7 @@ class Transactions:
         written.
         """
         with (
-            self._asking(),
+            self._bounded(),
             translate_errors(),
             self._writer.connect() as connection,
             connection.begin() as transaction,
@@ -190,7 +190,7 @@ class Transactions:
         return row is not None and row[0] == 0
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _bounded(self) -> Iterator[None]:
         """Bound how long the database may be silent, and note whether it answered."""
         try:
             with within(patience.get().answer):

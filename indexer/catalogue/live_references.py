@@ -40,8 +40,8 @@ def live_digests(connection: Connection, category: str, digests: Iterable[str]) 
 
 def restorable() -> tuple[ColumnElement[bool], ...]:
     """Of references: removed together with their category, which is joined; their images are kept, none is live."""
-    together = ReferenceRow.removed_version == CategoryRow.removed_version
-    return together, ReferenceRow.removed_at > now() - RESTORABLE, ~added_again()
+    removed_with_category = ReferenceRow.removed_version == CategoryRow.removed_version
+    return removed_with_category, ReferenceRow.removed_at > now() - RESTORABLE, ~added_again()
 
 
 def added_again() -> ColumnElement[bool]:

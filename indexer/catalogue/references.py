@@ -269,8 +269,8 @@ def _ranked_page(
 
     ids = connection.scalars(statement.with_only_columns(ReferenceRow.id))
     following = ids if last is None else (reference_id for reference_id in ids if rank(reference_id) > rank(last))
-    wanted = heapq.nsmallest(limit + 1, following, key=rank)
-    rows = connection.execute(_references().where(ReferenceRow.id.in_(wanted)))
+    page_ids = heapq.nsmallest(limit + 1, following, key=rank)
+    rows = connection.execute(_references().where(ReferenceRow.id.in_(page_ids)))
     references = sorted(map(_reference, rows), key=lambda reference: rank(reference.id))
     return page_of(references, limit, lambda reference: str(reference.id))
 

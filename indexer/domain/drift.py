@@ -71,14 +71,14 @@ class DriftMartingale:
             raised = min(1.0, p_value + allowance)
             odds = 1 / above_all if p_value * (known + 1) < 1.5 else 0.0  # the smallest p-value there is, 1 / (n + 1)
             factors = (*(1 + bet * (0.5 - raised) for bet in _BETS), *(1 + stake * (odds - 1) for stake in _STAKES))
-            together = sum(capitals)
+            total = sum(capitals)
             capitals = [
-                ((1 - _JUMP) * capital + _JUMP * together / STRATEGIES) * factor
+                ((1 - _JUMP) * capital + _JUMP * total / STRATEGIES) * factor
                 for capital, factor in zip(capitals, factors, strict=True)
             ]
-            if (together := sum(capitals)) > _MAX_EVIDENCE:
-                capitals = [capital * _MAX_EVIDENCE / together for capital in capitals]
-            max_evidence = max(max_evidence, min(together, _MAX_EVIDENCE))
+            if (total := sum(capitals)) > _MAX_EVIDENCE:
+                capitals = [capital * _MAX_EVIDENCE / total for capital in capitals]
+            max_evidence = max(max_evidence, min(total, _MAX_EVIDENCE))
         return replace(self, counts=tuple(counts), capitals=tuple(capitals), max_evidence=max_evidence)
 
 

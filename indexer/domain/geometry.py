@@ -289,10 +289,11 @@ def geometry_for_defect(
     rows, columns = (max(1, math.ceil(side * scale / patch)) for side in (height, width))
     if rows * columns > MAX_CELLS or max(rows, columns) * patch > _MAX_SIDE:
         within = min(math.sqrt(MAX_CELLS / (width * height)), _MAX_SIDE / patch / max(width, height))
-        least = math.ceil(10 * DEFECT_SHARE / within + 1) / 10  # whole cells take a little more
+        smallest = math.ceil(10 * DEFECT_SHARE / within + 1) / 10  # whole cells take a little more
         raise GeometryError(
             f"a defect of {smallest_defect:g} pixels in {width} × {height} takes {rows * columns} cells, more than "
-            f"{MAX_CELLS}: defects of {least:g} pixels and more can be found; inspect a part of the image for smaller"
+            f"{MAX_CELLS}: defects of {smallest:g} pixels and more can be found; inspect a part of the image for "
+            "smaller"
         )
     return InputGeometry.whole(columns * patch, rows * patch, on_mismatch)
 

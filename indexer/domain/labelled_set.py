@@ -138,9 +138,9 @@ def compare(
     def which(ids: set[int], *, truth: bool) -> tuple[int, ...]:
         return tuple(sorted(image_id for image_id in ids & both if defective[image_id] is truth))
 
-    new, gone = wrong_after - wrong_before, wrong_before - wrong_after
+    new, mended = wrong_after - wrong_before, wrong_before - wrong_after
     return RecallChange(
-        which(new, truth=True), which(gone, truth=True), which(new, truth=False), which(gone, truth=False)
+        which(new, truth=True), which(mended, truth=True), which(new, truth=False), which(mended, truth=False)
     )
 
 

@@ -104,8 +104,8 @@ class Profile:
     @property
     def stored_as(self) -> Encoding | None:
         """The JPEG that finer images have to be stored as before they are compared; None where that is not so."""
-        usual = self.typical
-        return usual if usual is not None and usual.quality is not None else None
+        typical = self.typical
+        return typical if typical is not None and typical.quality is not None else None
 
     def knows(self, encoding: Encoding) -> bool:
         """Whether enough references were stored like an image of this encoding; also where nothing is known of them."""
@@ -149,8 +149,8 @@ class Profile:
         return [Notice("reencoded_as_references", detail)]
 
     def _of_size(self, width: int, height: int) -> list[Notice]:
-        usual = self._usual_side
-        times = math.sqrt(width * height) / usual if usual else 1.0
+        typical = self._usual_side
+        times = math.sqrt(width * height) / typical if typical else 1.0
         if 1 / _OTHER_SIZE <= times <= _OTHER_SIZE:
             return []
         detail = (

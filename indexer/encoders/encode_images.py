@@ -22,26 +22,26 @@ def encode_images(encoder: Encoder, images: Sequence[PreparedImage]) -> list[Fea
     memory's global geometry, whose global descriptor is of the whole.
     """
     by_size: dict[tuple[int, ...], list[int]] = {}
-    for number, image in enumerate(images):
-        by_size.setdefault(tuple(image.window.shape), []).append(number)
+    for index, image in enumerate(images):
+        by_size.setdefault(tuple(image.window.shape), []).append(index)
     encoded: dict[int, Features] = {}
-    for numbers in by_size.values():
-        first = images[numbers[0]]
+    for indices in by_size.values():
+        first = images[indices[0]]
         if first.overview is not None and math.prod(first.window.shape[1:]) > _pass_pixels(encoder):
-            for number in numbers:
-                patches = encode_in_windows(encoder, images[number].window)
+            for index in indices:
+                patches = encode_in_windows(encoder, images[index].window)
                 empty = torch.zeros((1, encoder.space.global_dim), device=encoder.device)  # the overview has it
-                encoded[number] = Features(empty, patches, grid_of(first.window[None], encoder.space.patch))
+                encoded[index] = Features(empty, patches, grid_of(first.window[None], encoder.space.patch))
             continue
-        features = encoder.encode(torch.stack([images[number].window for number in numbers]))
-        encoded |= {number: features.item(index) for index, number in enumerate(numbers)}
-    overviews = {number: image.overview for number, image in enumerate(images) if image.overview is not None}
+        features = encoder.encode(torch.stack([images[index].window for index in indices]))
+        encoded |= {index: features.item(row) for row, index in enumerate(indices)}
+    overviews = {index: image.overview for index, image in enumerate(images) if image.overview is not None}
     if overviews:
         described = encoder.encode(torch.stack(list(overviews.values()))).global_descriptors
-        for index, number in enumerate(overviews):
-            of_window = encoded[number]
-            encoded[number] = Features(described[index : index + 1], of_window.patches, of_window.grid)
-    return [_marked(encoded[number], image.placement) for number, image in enumerate(images)]
+        for row, index in enumerate(overviews):
+            of_window = encoded[index]
+            encoded[index] = Features(described[row : row + 1], of_window.patches, of_window.grid)
+    return [_marked(encoded[index], image.placement) for index, image in enumerate(images)]
 
 
 def encode_batch(encoder: Encoder, images: Sequence[PreparedImage]) -> Features:

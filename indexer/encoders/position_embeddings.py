@@ -31,11 +31,11 @@ def resize_positions(model: PreTrainedModel, grid: tuple[int, int]) -> None:
     patch = int(cast(int, model.config.patch_size))
 
     @lru_cache(maxsize=16)
-    def positions(wanted: tuple[int, int]) -> torch.Tensor:
-        if wanted == grid:
+    def positions(target_grid: tuple[int, int]) -> torch.Tensor:
+        if target_grid == grid:
             return embeddings.position_embeddings
         there = embeddings.position_embeddings
-        return _interpolated(trained, special, wanted).to(device=there.device, dtype=there.dtype)
+        return _interpolated(trained, special, target_grid).to(device=there.device, dtype=there.dtype)
 
     embeddings.position_embeddings = nn.Parameter(_interpolated(trained, special, grid), requires_grad=False)
 

@@ -188,7 +188,7 @@ class VitEncoder:
         cells = (width // self.space.patch) * (height // self.space.patch)
         ramp = torch.arange(width, dtype=torch.float32).mul(255 / width).to(torch.uint8)
         states, last = self._forward(ramp.expand(1, 3, height, width), self.model)
-        _, again = self._forward(ramp.expand(1, 3, height, width), self.model)
+        _, repeated = self._forward(ramp.expand(1, 3, height, width), self.model)
         tokens = _prefix(self.model) + cells
         name = type(self.model).__name__
         if len(states) != self._depth + 1 or any(state.shape[1] != tokens for state in states):
@@ -198,7 +198,7 @@ class VitEncoder:
                 f"{self.space.encoder}: values are not finite in {self._dtype}: try float32 or check the file"
             )
         wide = torch.finfo(self.model.dtype).eps * 64
-        if not torch.allclose(last, again, rtol=wide, atol=wide):
+        if not torch.allclose(last, repeated, rtol=wide, atol=wide):
             raise EncoderError(
                 f"{name} gives different features for the same image each time, as with patches masked at random"
             )

@@ -135,6 +135,6 @@ class _Parts:
 
     def take(self) -> bytes:
         """What was written since the last call."""
-        taken = b"".join(self._written)
+        content = b"".join(self._written)
         self._written.clear()
-        return taken
+        return content

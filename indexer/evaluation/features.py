@@ -116,9 +116,9 @@ class FeatureCache:
         progress(sum(key in encoded for key in chunk.keys))
         paths = dict(zip(chunk.keys, (reference.path for reference in chunk.references), strict=True))
         lost = {key: paths[key] for key in known if key not in encoded}  # in a damaged segment
-        again = self._images([ImageGroup(tuple(lost.values()), chunk.geometry)]) if lost else iter(())
+        reencoded = self._images([ImageGroup(tuple(lost.values()), chunk.geometry)]) if lost else iter(())
         missing = [*chunk.fresh, *lost]
-        for key, features in zip(missing, chain(islice(ahead, len(chunk.fresh)), again), strict=True):
+        for key, features in zip(missing, chain(islice(ahead, len(chunk.fresh)), reencoded), strict=True):
             encoded[key] = self._codec.encode(features)
             progress(chunk.keys.count(key))
         if missing:

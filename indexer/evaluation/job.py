@@ -139,8 +139,8 @@ def _measure(
     with progress() as shown, Cores() as cores:
         name = f"{encoder.space.encoder} {encoder.space.global_geometry.size[0]}"
         encoding = shown.task(f"{name}: references", len(dataset.references))
-        spread = cores.encoding(encoder)
-        here = LocalEncoding(spread)
+        parallel = cores.encoding(encoder)
+        here = LocalEncoding(parallel)
         images = here if choices.cluster is None else _on_cluster(settings, encoder)
         cache = FeatureCache(choices.out / "cache", images, choices.codec)
         geometries = {} if choices.cells is None else whole_images(dataset, choices.cells, encoder.space.patch)

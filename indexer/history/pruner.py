@@ -87,7 +87,7 @@ class Pruner:
         """Take away what is beyond the policy's bounds, oldest first, inspections before images."""
         yield from self._deleted()
         for cut in self.plan(kinds):
-            yield from self._taken(cut, "limits")
+            yield from self._pruned(cut, "limits")
 
     def bytes_to_free(self) -> int:
         """How many bytes of images have to go so that twice the least that must be free is free; 0 for none.
@@ -105,14 +105,14 @@ class Pruner:
             yield from self._deleted()
             if requested := self.bytes_to_free():
                 for cut in self._retention.plan_to_free(requested):
-                    yield from self._taken(cut, "disk_space")
+                    yield from self._pruned(cut, "disk_space")
 
     def delete_orphans(self) -> Iterator[PruneStep]:
         """Delete files that nothing names, as crashes, compactions and old references leave them."""
         for swept in self._sweeper.orphans("segments", "originals", HISTORY):
             yield _files_gone(swept)
 
-    def _taken(self, cut: PruneCutoff, why: Literal["limits", "disk_space"]) -> Iterator[PruneStep]:
+    def _pruned(self, cut: PruneCutoff, why: Literal["limits", "disk_space"]) -> Iterator[PruneStep]:
         while (amount := self._retention.prune(cut, _ROWS)).count:
             yield PruneStep(cut.target, why, amount)
             yield from self._deleted()

@@ -103,11 +103,11 @@ def _bring(file: _File, headers: Mapping[str, str], report: Report) -> str:
     """Bring one file; returns its sha256. EncoderError when it is not what was announced."""
     file.target.parent.mkdir(parents=True, exist_ok=True)
     if file.target.is_file():
-        size, held = file.target.stat().st_size, hashlib.sha256()
-        _read(file.target, held.update)
-        if _as_announced(file, held.hexdigest(), size):
+        size, hasher = file.target.stat().st_size, hashlib.sha256()
+        _read(file.target, hasher.update)
+        if _as_announced(file, hasher.hexdigest(), size):
             report(file.target.name, size, size)
-            return held.hexdigest()
+            return hasher.hexdigest()
     part = file.target.with_name(f"{file.target.name}.part")
     digest, size = _stream(file, part, headers, report)
     if not _as_announced(file, digest, size):

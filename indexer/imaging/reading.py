@@ -16,8 +16,8 @@ from indexer.imaging.encoding import apply_encoding
 
 def reading_for(stored: RawImage, reading: Reading) -> Reading:
     """What of a category's reading applies to one image: an image that is coarse enough is not stored again."""
-    again = reading.stored_as is not None and stored.encoding.is_finer_than(reading.stored_as)
-    return Reading(reading.depth if stored.max_value is not None else FULL, reading.stored_as if again else None)
+    coarsened = reading.stored_as is not None and stored.encoding.is_finer_than(reading.stored_as)
+    return Reading(reading.depth if stored.max_value is not None else FULL, reading.stored_as if coarsened else None)
 
 
 def read_pixels(stored: RawImage, reading: Reading, geometries: Sequence[InputGeometry] = ()) -> NDArray[np.uint8]:

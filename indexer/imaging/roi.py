@@ -126,9 +126,9 @@ def _nearest(cells: NDArray[np.bool_]) -> NDArray[np.int64]:
     nearest_row = np.where(y - above <= below - y, above, below)  # (rows, filled): the nearest row of each column
     source = np.empty((rows, columns), np.int64)
     for row in range(rows):
-        apart = (nearest_row[row] - row) ** 2 + (np.arange(columns)[:, None] - filled) ** 2  # (columns, filled)
+        distances = (nearest_row[row] - row) ** 2 + (np.arange(columns)[:, None] - filled) ** 2  # (columns, filled)
         index = nearest_row[row] * columns + filled
-        source[row] = index[(apart * cells.size + index).argmin(axis=1)]
+        source[row] = index[(distances * cells.size + index).argmin(axis=1)]
     return source.ravel()
 
 
@@ -167,8 +167,8 @@ def _simplified(outline: NDArray[np.int32], tolerance: float) -> NDArray[np.floa
 def _cut_out(hole: NDArray[np.float64], islands: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """A polygon (n, 2) without others that lie in it: each is joined to it by a slit of no width."""
     for island in islands:
-        apart = np.linalg.norm(hole[:, None] - island[None], axis=2)
-        at, start = np.unravel_index(apart.argmin(), apart.shape)
+        distances = np.linalg.norm(hole[:, None] - island[None], axis=2)
+        at, start = np.unravel_index(distances.argmin(), distances.shape)
         around = np.roll(island, -start, axis=0)
         hole = np.concatenate([hole[: at + 1], around, around[:1], hole[at:]])
     return hole

@@ -95,7 +95,7 @@ def find_categories(root: Path) -> FolderLayout:
         good_folder = folder / _GOOD if (folder / _GOOD).is_dir() else folder
         paths = list_images(good_folder)
         if paths:
-            categories.append(_found(folder, tuple(paths)))
+            categories.append(_category_folder(folder, tuple(paths)))
             passed_over += sorted(set(list_visible(good_folder)) - set(paths))
         else:
             passed_over.append(folder)
@@ -107,7 +107,7 @@ def find_categories(root: Path) -> FolderLayout:
     return FolderLayout(tuple(categories), tuple(passed_over))
 
 
-def _found(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
+def _category_folder(folder: Path, paths: tuple[Path, ...]) -> CategoryFolder:
     try:
         return CategoryFolder(category_name(folder.name), paths)
     except TextRejected as refused:

@@ -60,8 +60,8 @@ def code_errors(folder: DataFolder, progress: Callable[[int, int], None]) -> Mem
         with folder.lock.shared():  # no file is deleted meanwhile
             store = SegmentStore(folder.root / "segments", folder.lock)
             segments = catalogue.segments.changes_since(0, memory.id).added
-            for number, rows in enumerate(segments):
-                progress(number, len(segments))
+            for index, rows in enumerate(segments):
+                progress(index, len(segments))
                 try:
                     codes = store.read(rows.segment.name, rows.segment.sha256).codes
                 except (CorruptSegmentError, OSError):

@@ -28,12 +28,12 @@ def prepare_stored(
     read: the bytes of a stored image by its sha256 and suffix. encoding: as if it had been stored in this way, too.
     """
     geometries = (geometry, preprocess.global_geometry)
-    taken = geometries if encoding is None else ()  # what is stored again needs all pixels before
+    scaled_for = geometries if encoding is None else ()  # what is stored again needs all pixels before
     try:
         data = read(reference.image_sha256, reference.image_suffix)
         reading = Reading.from_json(reference.reading)
-        stored = read_image(data, limits, taken, reading.stored_as)
-        pixels = read_pixels(stored, reading, taken)
+        stored = read_image(data, limits, scaled_for, reading.stored_as)
+        pixels = read_pixels(stored, reading, scaled_for)
         if encoding is not None:
             pixels = apply_encoding(pixels, encoding, geometries)
         return preprocess(pixels, geometry, stored.size)

@@ -25,10 +25,10 @@ _KERNEL = 5  # pixels
 
 def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]:
     """w as float32 (layers,), summing to 1. ValueError when a memory has another number of layers."""
-    given = np.ones(layers) if settings.layer_weights is None else np.asarray(settings.layer_weights, np.float64)
-    if len(given) != layers:
-        raise ValueError(f"{len(given)} layer weights for {layers} layers")
-    weights: NDArray[np.float32] = (given / given.sum()).astype(np.float32)
+    chosen = np.ones(layers) if settings.layer_weights is None else np.asarray(settings.layer_weights, np.float64)
+    if len(chosen) != layers:
+        raise ValueError(f"{len(chosen)} layer weights for {layers} layers")
+    weights: NDArray[np.float32] = (chosen / chosen.sum()).astype(np.float32)
     return weights
 
 

@@ -60,9 +60,9 @@ def photo_findings(quality: PhotoQuality, others: PhotoQualities) -> list[Findin
     result = []
     light = quality.brightness
     typical = float(np.median(others.brightness)) if len(others) >= MIN_IMAGES else None
-    spread = _robust_std(others.brightness)
-    low = _DARK if typical is None else max(_DARK, min(typical / _LIGHT_RATIO, typical - _SPREADS * spread))
-    high = _BRIGHT if typical is None else min(_BRIGHT, max(typical * _LIGHT_RATIO, typical + _SPREADS * spread))
+    std = _robust_std(others.brightness)
+    low = _DARK if typical is None else max(_DARK, min(typical / _LIGHT_RATIO, typical - _SPREADS * std))
+    high = _BRIGHT if typical is None else min(_BRIGHT, max(typical * _LIGHT_RATIO, typical + _SPREADS * std))
     against = "" if typical is None else f"; the others have {typical:.2f}"
     # References that are dark, or bright, all of them are so on purpose.
     if light < low and (typical is None or light < typical / _LIGHT_RATIO):

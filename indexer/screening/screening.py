@@ -216,7 +216,7 @@ def find_outliers(
     measured = _all_statistics(results, known)
     usual_score, score_limit = outlier_limit([statistics.score for statistics in measured])
     typical, limit = outlier_limit([statistics.median for statistics in measured])
-    answers = []
+    screened = []
     for result in results:
         findings = list(result.findings)
         if result.statistics is not None:
@@ -232,8 +232,8 @@ def find_outliers(
             elif score > score_limit:
                 detail = f"A part of it looks like a defect: score {score:.3f}, usually {usual_score:.3f}."
                 findings.append(Finding("outlier", detail, score, usual_score, score_limit))
-        answers.append(tuple(findings))
-    return answers
+        screened.append(tuple(findings))
+    return screened
 
 
 def all_findings(
@@ -262,5 +262,5 @@ def _all_statistics(results: Sequence[ScreeningResult], known: Sequence[ImageSta
 def outlier_limit(values: Sequence[float]) -> tuple[float, float]:
     """The typical value, and the limit beyond which a value is an outlier."""
     typical = float(np.median(values))
-    spread = max(_MIN_STD, 1.4826 * float(np.median(np.abs(np.array(values) - typical))))
-    return typical, typical + max(_MAX_STDS * spread, _SHARE * typical)
+    std = max(_MIN_STD, 1.4826 * float(np.median(np.abs(np.array(values) - typical))))
+    return typical, typical + max(_MAX_STDS * std, _SHARE * typical)

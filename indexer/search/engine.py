@@ -114,8 +114,8 @@ def search_by_grid(
     grids = [memory.table_of(query.rows).grid for query in queries]
     matches: dict[int, PatchMatches] = {}
     for grid in dict.fromkeys(grids):
-        numbers = [index for index, query_grid in enumerate(grids) if query_grid == grid]
-        matches |= zip(numbers, search([queries[index] for index in numbers]), strict=True)
+        indices = [index for index, query_grid in enumerate(grids) if query_grid == grid]
+        matches |= zip(indices, search([queries[index] for index in indices]), strict=True)
     return [matches[index] for index in range(len(queries))]
 
 

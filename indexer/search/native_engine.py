@@ -72,14 +72,14 @@ class NativeEngine(GlobalRetrieval):
         too_long = memory.codec.has_levels and memory.codec.dim > _MAX_LEVELS
         if too_long or covers(grid, max(query.rho for query in queries)):
             return self._over_all_cells.search(memory, queries)
-        together: dict[tuple[int, int], list[int]] = {}
-        for number, query in enumerate(queries):
-            together.setdefault((query.rho, query.patches.data_ptr()), []).append(number)
+        by_image: dict[tuple[int, int], list[int]] = {}
+        for index, query in enumerate(queries):
+            by_image.setdefault((query.rho, query.patches.data_ptr()), []).append(index)
         matches: dict[int, PatchMatches] = {}
-        for numbers in together.values():
-            results = self._search_image(memory, [queries[number] for number in numbers])
-            matches |= zip(numbers, results, strict=True)
-        return [matches[number] for number in range(len(queries))]
+        for indices in by_image.values():
+            results = self._search_image(memory, [queries[index] for index in indices])
+            matches |= zip(indices, results, strict=True)
+        return [matches[index] for index in range(len(queries))]
 
     def _search_image(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """The matches of queries of the same patches and ρ."""

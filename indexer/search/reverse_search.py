@@ -36,9 +36,9 @@ def reverse_similarities(memory: MemoryBank, features: Features, rows: Sequence[
     for layer in range(layers):
         for start in range(0, cells, step):
             stop = min(start + step, cells)
-            asking = memory.codec.decode(torch.stack([code[layer, start:stop] for code in codes], dim=1))
+            query_patches = memory.codec.decode(torch.stack([code[layer, start:stop] for code in codes], dim=1))
             candidates = offered[layer, targets[start:stop]]  # (step, n, dim)
-            products = torch.bmm(candidates, asking.transpose(1, 2))  # (step, n, k)
+            products = torch.bmm(candidates, query_patches.transpose(1, 2))  # (step, n, k)
             products.masked_fill_(outside[start:stop, :, None], -2.0)
             best[:, layer, start:stop] = products.amax(dim=1).T
     result: NDArray[np.float32] = best.numpy()
@@ -78,10 +78,10 @@ def max_similarity_at(
     return result
 
 
-def _over_all_cells(asking: torch.Tensor, offered: torch.Tensor) -> torch.Tensor:
+def _over_all_cells(query_patches: torch.Tensor, offered: torch.Tensor) -> torch.Tensor:
     """The largest inner product of each patch (…, n, dim) with any of (…, cells, dim), (…, n), some at a time."""
     step = max(1, _BLOCK_BYTES // (4 * offered.shape[-2]))
-    parts = torch.split(asking, step, dim=-2)
+    parts = torch.split(query_patches, step, dim=-2)
     return torch.cat([(part @ offered.transpose(-1, -2)).amax(dim=-1) for part in parts], dim=-1)
 
 
@@ -110,5 +110,5 @@ def difference(similarities: NDArray[np.float32]) -> NDArray[np.float64]:
     """
     fused = 1.0 - similarities.mean(axis=1, dtype=np.float64)  # (k, cells)
     count = max(1, fused.shape[1] // 100)
-    apart: NDArray[np.float64] = np.partition(fused, -count, axis=1)[:, -count:].mean(axis=1)
-    return apart
+    differences: NDArray[np.float64] = np.partition(fused, -count, axis=1)[:, -count:].mean(axis=1)
+    return differences

@@ -188,7 +188,7 @@ class TorchEngine(GlobalRetrieval):
         """The references of one pass, where every cell is a candidate for every other: (selections, layers, cells)."""
         layers, cells, _ = queries[0].shape
         blocks = _Blocks(memory, chunks, self._device)
-        together = max(1, _BLOCK_BYTES[self._device.type] // (4 * cells * blocks.k))  # keep products in the cache
+        cells_at_once = max(1, _BLOCK_BYTES[self._device.type] // (4 * cells * blocks.k))  # keep products in the cache
         similarities = torch.empty((cells,), device=self._device)
         best = torch.full((len(selections), layers, cells), _NO_MATCH, device=self._device)
         for layer in range(layers):
@@ -196,7 +196,7 @@ class TorchEngine(GlobalRetrieval):
                 stored = blocks.decoded(layer, start, min(start + blocks.step, cells))
                 for image, chosen in groupby(enumerate(selections), lambda pair: pair[1].image):
                     asking = list(chosen)
-                    for part in torch.split(stored, together):
+                    for part in torch.split(stored, cells_at_once):
                         scores = queries[image][layer] @ part.flatten(0, 1).T  # (cells, count · k)
                         for index, selection in asking:
                             selection.best_of_all(scores, blocks.k, similarities)

@@ -83,7 +83,7 @@ class OrphanDeleter:
     def _step(self, paths: Sequence[str]) -> DeletionStep:
         files, deleted, size = 0, 0, 0
         failed: list[str] = []
-        with _held(self._lock) as acquired:
+        with _locked_alone(self._lock) as acquired:
             if acquired:
                 needed = self._needed(paths)
                 end = time.monotonic() + _SECONDS
@@ -119,7 +119,7 @@ def _files(folder: Path, failed: list[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _held(lock: StoreLock) -> Iterator[bool]:
+def _locked_alone(lock: StoreLock) -> Iterator[bool]:
     """Try for a while to hold the lock alone, without keeping anyone waiting meanwhile."""
     end = time.monotonic() + _PATIENCE
     while True:

@@ -184,14 +184,14 @@ class IdentityProvider:
         client_id = self._settings.oidc_client_id
         try:
             header = jwt.get_unverified_header(id_token)
-            found = [key for key in jwt.PyJWKSet.from_dict(dict(keys)).keys if key.public_key_use in ("sig", None)]
+            candidates = [key for key in jwt.PyJWKSet.from_dict(dict(keys)).keys if key.public_key_use in ("sig", None)]
             if "kid" in header:
-                found = [key for key in found if key.key_id == header["kid"]]
-            if len(found) != 1 or header.get("alg") not in _ALGORITHMS:
+                candidates = [key for key in candidates if key.key_id == header["kid"]]
+            if len(candidates) != 1 or header.get("alg") not in _ALGORITHMS:
                 raise SignInFailed("The ID token is signed with no public key of the identity provider.")
             claims: dict[str, Any] = jwt.decode(
                 id_token,
-                found[0],
+                candidates[0],
                 algorithms=[header["alg"]],
                 audience=client_id,
                 issuer=self._issuer,
@@ -227,11 +227,11 @@ class IdentityProvider:
         groups = _claim(claims, claim)
         words = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
         roles = self._settings.oidc_roles
-        held = [Role[roles[group].upper()] for group in words if isinstance(group, str) and group in roles]
-        if not held:
+        roles_held = [Role[roles[group].upper()] for group in words if isinstance(group, str) and group in roles]
+        if not roles_held:
             who = readable(name, MAX_LENGTH)
             raise NoRole(f"{who!r} is in no group that has a role here (claim {claim!r}): ask an administrator.")
-        return max(held)
+        return max(roles_held)
 
     def _end_session_url(self, metadata: Mapping[str, Any], id_token: str, redirect_uri: str) -> str | None:
         """OpenID Connect RP-Initiated Logout 1.0."""

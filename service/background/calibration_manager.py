@@ -70,7 +70,7 @@ class _Unsaved:
     """Leave-one-out results of a memory that are not in the catalogue yet, and those they were made from."""
 
     memory_id: int
-    kept: StoredCalibration
+    results: StoredCalibration
     base: StoredCalibration | None
 
 
@@ -86,7 +86,7 @@ class CalibrationManager:
         self._worker = worker
         self._engine = engine
         self._reference_store = reference_store
-        self._found: dict[str, tuple[CalibrationBasis, Calibration]] = {}
+        self._finished: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._foreseen: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._progress: dict[str, float] = {}
@@ -94,7 +94,7 @@ class CalibrationManager:
     def of(self, category: str) -> Calibration | None:
         """The latest finished calibration, even if references have come or gone since; none of another geometry."""
         geometry = _own_geometry(self._reference_store.memory, category)
-        for result in (self._found.get(category), self._foreseen.get(category)):
+        for result in (self._finished.get(category), self._foreseen.get(category)):
             if result is not None and result[0].geometry == geometry:
                 return result[1]
         return None
@@ -112,7 +112,7 @@ class CalibrationManager:
 
     def is_current(self, memory: MemoryBank, category: str, settings: ScoringSettings) -> bool:
         """Whether the latest calibration is of the references and settings there are now."""
-        result = self._found.get(category)
+        result = self._finished.get(category)
         return result is not None and result[0] == CalibrationBasis.of(memory, category, settings)
 
     def progress(self, category: str) -> float:
@@ -130,8 +130,8 @@ class CalibrationManager:
         A category that cannot be calibrated keeps none of the others from it.
         """
         published = self._reference_store.published
-        for gone in self._found.keys() - published.settings.keys():
-            del self._found[gone]
+        for removed in self._finished.keys() - published.settings.keys():
+            del self._finished[removed]
         for_each(self._calibrate, {category: category for category in published.settings}, stopping)
 
     def _calibrate(self, category: str) -> None:
@@ -148,7 +148,7 @@ class CalibrationManager:
             return
         scoring = settings.scoring
         basis = CalibrationBasis.of(memory, category, scoring)
-        latest = self._found.get(category)
+        latest = self._finished.get(category)
         if latest is not None and latest[0] == basis:
             return
         stored = read_stored(self._reference_store, category)
@@ -158,7 +158,7 @@ class CalibrationManager:
             version = memory.version
             before = None if stored is None else stored[1]
             steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho, before)
-            searched = self._taken(steps, category, basis)
+            searched = self._run(steps, category, basis)
             if searched is None:
                 return  # references have changed meanwhile: the next round starts from what there is then
             result = searched
@@ -166,9 +166,9 @@ class CalibrationManager:
                 base = None if stored is None else to_stored(*stored)
                 self._unsaved[category] = _Unsaved(published.memory_id, to_stored(version, result), base)
         weighed = result.balance_layers(memory.frame(category), scoring)
-        statistics = self._taken(_measured(result, memory, category, weighed), category, basis)
+        statistics = self._run(_measured(result, memory, category, weighed), category, basis)
         if statistics is not None:
-            self._found[category] = (basis, _calibration(category, version, basis, statistics, result, weighed))
+            self._finished[category] = (basis, _calibration(category, version, basis, statistics, result, weighed))
             self._foreseen.pop(category, None)
 
     def _save(self, category: str) -> None:
@@ -177,11 +177,11 @@ class CalibrationManager:
         if unsaved is not None:
             with suppress(CategoryNotFound):  # it was removed meanwhile
                 self._reference_store.catalogue.calibrations.store(
-                    category, unsaved.memory_id, unsaved.kept, unsaved.base
+                    category, unsaved.memory_id, unsaved.results, unsaved.base
                 )
             del self._unsaved[category]
 
-    def _taken(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
+    def _run(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
         """What the steps return, taken one a turn; None when the category's references changed on the way."""
         memory = self._reference_store.memory
 

@@ -58,17 +58,17 @@ class Pruning:
 
     def _take(self, steps: Iterator[PruneStep], stopping: threading.Event) -> int:
         """Take every step; returns how many there were."""
-        pruned, room = 0, 0
+        pruned, for_space = 0, 0
         begun = time.monotonic()
         for step in steps:
             pruned += 1
             self._metrics.pruned(step.target, step.reason, step.amount.count, step.amount.bytes)
             for line in step.failed:
                 log.error("%s; it is retried every day", line)
-            room += step.amount.count if step.reason == "disk_space" else 0
+            for_space += step.amount.count if step.reason == "disk_space" else 0
             if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
                 break
             begun = time.monotonic()
-        if room:
-            log.warning("the disk is nearly full: the images of the %d oldest good parts were deleted", room)
+        if for_space:
+            log.warning("the disk is nearly full: the images of the %d oldest good parts were deleted", for_space)
         return pruned

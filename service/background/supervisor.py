@@ -146,7 +146,7 @@ class Task:
 
     def _run(self) -> None:
         pause = 0.0
-        while (asking := self._turn(pause)) is not None:
+        while (callers := self._turn(pause)) is not None:
             self._began = time.monotonic()
             error: Exception | None = None
             try:
@@ -156,7 +156,7 @@ class Task:
             self._began, self._ended = None, time.monotonic()
             if not self._stopping.is_set():
                 self._note(error)
-            for future in asking:
+            for future in callers:
                 if not future.set_running_or_notify_cancel():
                     continue
                 if error is None:
@@ -175,8 +175,8 @@ class Task:
             while not self._stopping.is_set():
                 left = (min(due, self._ended + self._least_seconds) if self._waiting else due) - time.monotonic()
                 if left <= 0:
-                    asking, self._waiting = self._waiting, []
-                    return asking
+                    callers, self._waiting = self._waiting, []
+                    return callers
                 self._changed.wait(left)
         return None
 

@@ -68,5 +68,5 @@ def export(
     ) as error:
         fail(str(error))
     size = sum(file.bytes for file in done.files.values())
-    held = ", ".join(f"{name} ({count} references)" for name, count in done.references.items())
-    print(f"{to}: {held}; {len(done.files)} files, {size / 1e6:.1f} MB")
+    listed = ", ".join(f"{name} ({count} references)" for name, count in done.references.items())
+    print(f"{to}: {listed}; {len(done.files)} files, {size / 1e6:.1f} MB")

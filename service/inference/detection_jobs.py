@@ -61,16 +61,16 @@ class DetectionJobs:
             steps = detector.detect(
                 memory, context.features, (original.width, original.height), category, original.encoding
             )
-            together, parts = context.search_batch_size, list[Stage]()
-            detection = yield from _timed(steps, together, parts)
+            batch_size, parts = context.search_batch_size, list[Stage]()
+            detection = yield from _timed(steps, batch_size, parts)
             ended = time.monotonic()
             profile = published.profiles.get(detection.category, Profile())
             return TimedDetection(
                 detection,
                 queue_seconds=context.queue_seconds,
                 encode_seconds=context.encode_seconds,
-                search_seconds=(ended - started) / together,
-                stages=(*context.stages, Stage("search", started, ended, together), *parts),
+                search_seconds=(ended - started) / batch_size,
+                stages=(*context.stages, Stage("search", started, ended, batch_size), *parts),
                 notices=notices_of_part(image, profile, detection.scored.frame, detection.criteria.judged),
             )
 
@@ -93,7 +93,7 @@ class DetectionJobs:
         return run
 
 
-def _timed(steps: SearchCoroutine[T], together: int, stages: list[Stage]) -> SearchCoroutine[T]:
+def _timed(steps: SearchCoroutine[T], batch_size: int, stages: list[Stage]) -> SearchCoroutine[T]:
     """The same steps, and as stages what came before the patch searches, these, and what came after.
 
     together: images that are searched at once.
@@ -102,14 +102,14 @@ def _timed(steps: SearchCoroutine[T], together: int, stages: list[Stage]) -> Sea
     try:
         query = next(steps)
         while True:
-            asked = time.monotonic()
-            stages.append(Stage(name, begun, asked, together))
+            submitted = time.monotonic()
+            stages.append(Stage(name, begun, submitted, batch_size))
             matches = yield query
             name, begun = "score", time.monotonic()
-            stages.append(Stage("patches", asked, begun, together))
+            stages.append(Stage("patches", submitted, begun, batch_size))
             query = steps.send(matches)
     except StopIteration as end:
-        stages.append(Stage(name, begun, time.monotonic(), together))
+        stages.append(Stage(name, begun, time.monotonic(), batch_size))
         result: T = end.value
         return result
 

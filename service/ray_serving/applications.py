@@ -55,9 +55,9 @@ def source_of(settings: Settings) -> MemorySource:
     return MemorySource(settings.data.absolute(), settings.database_url, settings.mmap_codes)
 
 
-def _scaling(least: int, most: int, requests: int) -> dict[str, Any]:
+def _scaling(min_replicas: int, max_replicas: int, requests: int) -> dict[str, Any]:
     """One more replica where there are more than so many requests for each; it takes up to twice as many."""
-    replicas = {"min_replicas": least, "max_replicas": max(least, most)}
+    replicas = {"min_replicas": min_replicas, "max_replicas": max(min_replicas, max_replicas)}
     return {
         "autoscaling_config": {**replicas, "target_ongoing_requests": requests},
         "max_ongoing_requests": 2 * requests,

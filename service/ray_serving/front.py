@@ -126,9 +126,9 @@ class RayPatchSearch(GlobalRetrieval):
             coding, ids = Coding.of(memory, category), memory.ids[rows]
             for shard in np.unique(ids % count):
                 inside = ids % count == shard
-                asked = ShardQuery(coding, patches, ids[inside], query.rho, query.weights)
+                shard_query = ShardQuery(coding, patches, ids[inside], query.rho, query.weights)
                 handle = self._handle.options(multiplexed_model_id=model_id_of(Shard(category, int(shard), count)))
-                parts.append((_request(handle.search, asked), rows[inside]))
+                parts.append((_request(handle.search, shard_query), rows[inside]))
         return parts
 
     def _shard_count(self, memory: MemoryBank, category: str, rows: NDArray[np.int64]) -> int:

@@ -73,8 +73,8 @@ class EncoderReplica:
         async def encode(windows: list[NDArray[np.uint8]]) -> list[EncodedWindow]:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._encode, windows)
 
-        together = batch_size if self._encoder.device.type == "cuda" else 1
-        self._batched = serve.batch(encode, max_batch_size=together, batch_wait_timeout_s=max_batch_delay)
+        at_once = batch_size if self._encoder.device.type == "cuda" else 1
+        self._batched = serve.batch(encode, max_batch_size=at_once, batch_wait_timeout_s=max_batch_delay)
 
     async def facts(self) -> EncoderFacts:
         """What it encodes with."""

@@ -78,8 +78,15 @@ class Report:
         yield from (value for _, value in self.selection)
         yield from (bar.defect_class for bar in self.pareto.bars if bar.defect_class is not None)
         for part in self.parts:
-            told = part.inspection
-            named = (told.part_id, told.filename, told.station, told.category, told.defect_class, told.comment)
+            inspection = part.inspection
+            named = (
+                inspection.part_id,
+                inspection.filename,
+                inspection.station,
+                inspection.category,
+                inspection.defect_class,
+                inspection.comment,
+            )
             yield from filter(None, named)
 
     @property

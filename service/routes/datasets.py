@@ -13,7 +13,7 @@ from service.http.problems import documented_problems
 from service.http.streamed_parts import stream_parts
 from service.routes.categories import Name
 from service.routes.dependencies import app_state
-from service.routes.inspections import Wanted
+from service.routes.inspections import Matching
 from service.state import AppState
 from service.usecases.labelled_export import inspections_dataset, test_set_dataset
 
@@ -27,14 +27,14 @@ _ZIP: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}
     response_class=StreamingResponse,
     responses={**documented_problems("conflict"), **_ZIP},
 )
-async def inspections(state: Annotated[AppState, Depends(app_state)], wanted: Wanted) -> StreamingResponse:
+async def inspections(state: Annotated[AppState, Depends(app_state)], matching: Matching) -> StreamingResponse:
     """The labelled inspections that match, and the references of their categories, in MVTec-AD's layout.
 
     `train/good` has the references, `test` a folder for good parts and one for each defect class, `ground_truth` masks
     drawn from the regions. `manifest.jsonl` names every image with its origin, and those that could not be included,
     such as pruned ones. `touchstone evaluate` reads the unpacked archive.
     """
-    return await _archive(inspections_dataset(state.reference_store, wanted))
+    return await _archive(inspections_dataset(state.reference_store, matching))
 
 
 @router.get(

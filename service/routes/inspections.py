@@ -71,13 +71,13 @@ async def _filter(
     return InspectionFilter(category, verdict, station, part_id, label, since, until, text, defect_class)
 
 
-Wanted = Annotated[InspectionFilter, Depends(_filter)]
+Matching = Annotated[InspectionFilter, Depends(_filter)]
 
 
 @router.get("", responses={**documented_problems(), 200: {"model": InspectionPage, "content": {"text/csv": {}}}})
 async def inspections(
     state: Annotated[AppState, Depends(app_state)],
-    wanted: Wanted,
+    matching: Matching,
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     format: Annotated[Literal["json", "csv"], Query(description="csv: all matches, streamed.")] = "json",
@@ -85,12 +85,12 @@ async def inspections(
     """The history, newest first."""
     catalogue = state.reference_store.catalogue
     if format == "csv":
-        parts = csv_parts(catalogue.inspections.iterate(wanted))
+        parts = csv_parts(catalogue.inspections.iterate(matching))
         first = await asyncio.to_thread(next, parts)  # if the database does not answer, that is the answer
         lines = stream_parts(first, parts)
         headers = {"Content-Disposition": 'attachment; filename="inspections.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
-    page = await asyncio.to_thread(catalogue.inspections.page, wanted, cursor, limit)
+    page = await asyncio.to_thread(catalogue.inspections.page, matching, cursor, limit)
     shown = InspectionPage(inspections=tuple(map(inspection_view, page.items)), next_cursor=page.next_cursor)
     return Response(shown.model_dump_json(), media_type="application/json")
 
@@ -98,11 +98,11 @@ async def inspections(
 @router.get("/trend", responses=documented_problems())
 async def trend(
     state: Annotated[AppState, Depends(app_state)],
-    wanted: Wanted,
+    matching: Matching,
     points: Annotated[int, Query(ge=1, le=500, description="Maximum number of time buckets.")] = 60,
 ) -> TrendView:
     """Counts, verdicts and scores of the matching inspections over time."""
-    buckets = await asyncio.to_thread(state.reference_store.catalogue.inspections.trend, wanted, points)
+    buckets = await asyncio.to_thread(state.reference_store.catalogue.inspections.trend, matching, points)
     return TrendView(
         total=buckets.total,
         categories=buckets.categories,
@@ -114,9 +114,9 @@ async def trend(
 
 
 @router.get("/pareto", responses=documented_problems())
-async def pareto(state: Annotated[AppState, Depends(app_state)], wanted: Wanted) -> ParetoView:
+async def pareto(state: Annotated[AppState, Depends(app_state)], matching: Matching) -> ParetoView:
     """The confirmed defects among the matching inspections, counted by class."""
-    counted = await asyncio.to_thread(state.reference_store.catalogue.inspections.pareto, wanted)
+    counted = await asyncio.to_thread(state.reference_store.catalogue.inspections.pareto, matching)
     return ParetoView(total=counted.total, bars=tuple(ParetoBarView(**asdict(bar)) for bar in counted.bars))
 
 
@@ -127,7 +127,7 @@ async def pareto(state: Annotated[AppState, Depends(app_state)], wanted: Wanted)
 )
 async def stream(
     state: Annotated[AppState, Depends(app_state)],
-    wanted: Wanted,
+    matching: Matching,
     last_event_id: Annotated[
         HeaderText | None, Header(description="Continue after this inspection; by default from now on.")
     ] = None,
@@ -138,7 +138,7 @@ async def stream(
     reconnection an inspection may be sent twice, with the same id.
     """
     missed_since = None if last_event_id is None else (await _find(state, last_event_id)).at
-    events = server_sent_events(state.inspection_stream, wanted, missed_since)
+    events = server_sent_events(state.inspection_stream, matching, missed_since)
     return StreamingResponse(events, media_type="text/event-stream", headers=_STREAMED)
 
 
@@ -176,11 +176,11 @@ async def image(
 ) -> Response:
     """The image as uploaded, or scaled down. Once it is pruned, its thumbnail is returned if `side` is given."""
     inspection = await _find(state, inspection_id)
-    gone = inspection.stored_bytes is None
-    if inspection.thumbnail_bytes is not None and side is not None and (gone or side <= THUMBNAIL_SIDE):
+    pruned = inspection.stored_bytes is None
+    if inspection.thumbnail_bytes is not None and side is not None and (pruned or side <= THUMBNAIL_SIDE):
         data = await _file(state, thumbnail_name(inspection_id))
         return await image_response(state.thread_pools.files, data, ".jpg", side, state.settings.image_limits)
-    if gone and inspection.thumbnail_bytes is not None:
+    if pruned and inspection.thumbnail_bytes is not None:
         raise ProblemError(
             "not-found", "The original image is no longer stored; with `side` its thumbnail is returned."
         )

@@ -143,12 +143,12 @@ async def image(
     name: Name,
     image_id: Id,
     state: Annotated[AppState, Depends(app_state)],
-    held: StoredBytesLease,
+    lease: StoredBytesLease,
     side: Side = None,
 ) -> Response:
     """The image as it was sent, or smaller."""
     labelled_image = await asyncio.to_thread(state.reference_store.catalogue.labelled_sets.image, name, image_id)
-    data = await read_stored_image(state, labelled_image.image_sha256, labelled_image.image_suffix, held)
+    data = await read_stored_image(state, labelled_image.image_sha256, labelled_image.image_suffix, lease)
     return await image_response(
         state.thread_pools.files, data, labelled_image.image_suffix, side, state.settings.image_limits
     )
@@ -168,19 +168,19 @@ async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]
 @router.get("/{name}/evaluations/{evaluation_id}", responses=documented_problems("not-found"))
 async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
     """One evaluation with what was detected in every image."""
-    wanted = await asyncio.to_thread(evaluated_set, state.reference_store.catalogue, name, evaluation_id)
+    evaluated = await asyncio.to_thread(evaluated_set, state.reference_store.catalogue, name, evaluation_id)
     return EvaluationDetail(
-        evaluation=_evaluation_view(wanted),
+        evaluation=_evaluation_view(evaluated),
         results=tuple(
             EvaluatedImageView(
                 image=_image_view(labelled),
                 **{key: value for key, value in asdict(result).items() if key != "image_id"},
             )
-            for labelled, result in wanted.results
+            for labelled, result in evaluated.results
         ),
         roc=tuple(
             RocPoint(threshold=threshold, false_rejects=good, recall=bad)
-            for threshold, good, bad in roc_points(wanted.results)
+            for threshold, good, bad in roc_points(evaluated.results)
         ),
     )
 

@@ -12,7 +12,7 @@ from service.http.problems import documented_problems
 from service.reports.html import render_html
 from service.reports.report import Report
 from service.routes.dependencies import app_state
-from service.routes.inspections import Wanted
+from service.routes.inspections import Matching
 from service.schemas.text import Text
 from service.state import AppState
 from service.usecases.report import make_report
@@ -40,7 +40,7 @@ TimeZone = Annotated[Text, AfterValidator(_known_zone)]
 )
 async def report(
     state: Annotated[AppState, Depends(app_state)],
-    wanted: Wanted,
+    matching: Matching,
     format: Annotated[Literal["pdf", "html"], Query(description="html: one file with its images in it.")] = "pdf",
     limit: Annotated[int, Query(ge=1, le=500, description="Defective parts with images, at most.")] = 100,
     time_zone: Annotated[TimeZone, Query(description="In which times are written.")] = "UTC",
@@ -49,7 +49,7 @@ async def report(
 
     Each of these has its image, heat map, label and comment. The report says how many older ones it leaves out.
     """
-    made = await make_report(state, wanted, limit, ZoneInfo(time_zone))
+    made = await make_report(state, matching, limit, ZoneInfo(time_zone))
     data = await state.thread_pools.files(_render_pdf if format == "pdf" else render_html, made)
     headers = {"Content-Disposition": f'attachment; filename="report.{format}"', "Cache-Control": "no-store"}
     return Response(data, media_type=_MEDIA_TYPES[format], headers=headers)

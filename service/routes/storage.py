@@ -50,15 +50,15 @@ def _storage(state: AppState) -> StorageView:
         (cut.group, cut.target): retention.size_of(cut) for cut in state.pruner.plan(holdings)
     }
     names = {kind.category for kind in holdings} | set(references)
-    disk, least = shutil.disk_usage(state.settings.data), state.settings.min_free_bytes
+    disk, min_free = shutil.disk_usage(state.settings.data), state.settings.min_free_bytes
     pending, finished = retention.pending(), state.pruning.finished
     return StorageView(
         categories=tuple(
             CategoryStorage(
                 name=name,
                 references=_references(references.get(name or "")),
-                defects=_kept(holdings, pruned_next, RetentionGroup(name, True)),
-                others=_kept(holdings, pruned_next, RetentionGroup(name, False)),
+                defects=_group_usage(holdings, pruned_next, RetentionGroup(name, True)),
+                others=_group_usage(holdings, pruned_next, RetentionGroup(name, False)),
             )
             for name in sorted(names, key=lambda name: name or "")
         ),
@@ -71,8 +71,8 @@ def _storage(state: AppState) -> StorageView:
         disk=DiskUsageView(
             free=disk.free,
             size=disk.total,
-            prune_images_below_bytes=2 * least,
-            stop_recording_below_bytes=least,
+            prune_images_below_bytes=2 * min_free,
+            stop_recording_below_bytes=min_free,
             recording_enabled=state.recording_enabled(),
         ),
         memory=_memory(state),
@@ -89,7 +89,7 @@ def _memory(state: AppState) -> MemoryUsageView:
     return MemoryUsageView(codes=codes, gpu_used=size - free, gpu_size=size)
 
 
-def _kept(
+def _group_usage(
     holdings: dict[RetentionGroup, GroupUsage],
     pruned_next: dict[tuple[RetentionGroup, PruneTarget], CountAndBytes],
     kind: RetentionGroup,

@@ -197,8 +197,8 @@ async def _decode(
         if geometry == memory.space.global_geometry:
             continue
         where = [index for index, name in enumerate(categories) if name and memory.geometry_of(name) == geometry]
-        again = await state.decoder.decode(Upload(tuple(files[index] for index in where)), geometry, reading)
-        for index, image in zip(where, again, strict=True):
+        decoded_again = await state.decoder.decode(Upload(tuple(files[index] for index in where)), geometry, reading)
+        for index, image in zip(where, decoded_again, strict=True):
             decoded[index] = image
     return decoded, categories
 
@@ -242,7 +242,7 @@ async def _wait_for_adaptation(
     decoded: Sequence[DecodedImage | Exception],
 ) -> None:
     """Give the categories' first calibrations for images that are stored like these half of the deadline to be made."""
-    wanted = {
+    encodings = {
         (category, image.original.encoding)
         for category, image in zip(categories, decoded, strict=True)
         if category is not None and isinstance(image, DecodedImage)
@@ -250,7 +250,7 @@ async def _wait_for_adaptation(
     await asyncio.gather(
         *(
             state.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
-            for category, encoding in wanted
+            for category, encoding in encodings
             if encoding is not None and published.profiles.get(category, Profile()).is_finer_than(encoding)
         )
     )

@@ -26,13 +26,14 @@ from service.usecases.stored_images import read_stored_image
 
 async def confirm_defect(state: AppState, inspection_id: str, details: DefectDetails) -> Inspection:
     """Label an inspection as a defect, with what else is said of it. Conflict for a class that its category lacks."""
-    if (wanted := details.get("defect_class")) is not None:
+    if (defect_class := details.get("defect_class")) is not None:
         inspection = await asyncio.to_thread(state.reference_store.catalogue.inspections.get, inspection_id)
         classes = await asyncio.to_thread(_defect_classes, state, inspection.category)
-        if wanted not in (*classes, inspection.defect_class):
+        if defect_class not in (*classes, inspection.defect_class):
             listed = f"choose one of {', '.join(classes)}, or add it" if classes else "add it"
             raise Conflict(
-                f"{wanted!r} is no defect class of {inspection.category!r}: {listed} to its setting defect_classes."
+                f"{defect_class!r} is no defect class of {inspection.category!r}: {listed} to its setting "
+                "defect_classes."
             )
     return await asyncio.to_thread(state.reference_store.set_label, inspection_id, "defect", details)
 

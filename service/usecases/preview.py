@@ -86,7 +86,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
     matching = InspectionFilter(category=name)
     page = await asyncio.to_thread(state.reference_store.catalogue.inspections.page, matching, None, limit)
     recent = [item for item in page.items if item.image_sha256 is not None and item.novelty is not None]
-    again = now.scoring != then.scoring
+    rescored = now.scoring != then.scoring
 
     def compared(old: ImageStatistics, new: ImageStatistics) -> SettingsComparison:
         return SettingsComparison(
@@ -95,7 +95,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
         )
 
     estimate = WhatIf(before, 0) if before is not None else None
-    if again:
+    if rescored:
         async with state.preview_lock:
             if before is not None:
                 estimate = await _estimate(state, memory, before, then.scoring)
@@ -109,14 +109,14 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
         }
     stale = (
         set()
-        if again
+        if rescored
         else {inspection.id for inspection in recent if before is None or inspection.calibration_key != before.key}
     )
     references = () if before is None or after is None else tuple(_pairs(before, after))
     basis: Literal["none", "stored", "measured", "estimated"] = "stored"
     if after is None:
         basis = "none"
-    elif again:
+    elif rescored:
         basis = "measured" if estimate is not None and estimate.measured == len(after) else "estimated"
     return Preview(
         version=memory.version,
@@ -124,7 +124,7 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
         after=after,
         basis=basis,
         measured=0 if estimate is None else estimate.measured,
-        searched_again=again,
+        searched_again=rescored,
         references=tuple((one, compared(old, new)) for one, old, new in references),
         inspections=tuple((inspection, parts[inspection.id]) for inspection in recent if inspection.id in parts),
         stale=frozenset(stale),
@@ -181,13 +181,13 @@ async def _search_again(
         existing = await asyncio.to_thread(state.reference_store.find_existing, name, [sha256])
         work = _judge_twice(state, name, tuple(existing.values()), now, then)
         waiting[inspection.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
-    answers = await asyncio.gather(*waiting.values(), return_exceptions=True)
+    outcomes = await asyncio.gather(*waiting.values(), return_exceptions=True)
     judged = {}
-    for inspection_id, answer in zip(waiting, answers, strict=True):
-        if isinstance(answer, SettingsComparison):
-            judged[inspection_id] = answer
-        elif not isinstance(answer, NoReferencesError):
-            raise answer
+    for inspection_id, outcome in zip(waiting, outcomes, strict=True):
+        if isinstance(outcome, SettingsComparison):
+            judged[inspection_id] = outcome
+        elif not isinstance(outcome, NoReferencesError):
+            raise outcome
     return judged
 
 

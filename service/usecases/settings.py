@@ -20,12 +20,12 @@ from service.errors import Conflict, InvalidSetting
 from service.state import AppState
 
 
-async def settings_changes(state: AppState, name: str, given: Mapping[str, Any]) -> SettingsChanges:
+async def settings_changes(state: AppState, name: str, requested: Mapping[str, Any]) -> SettingsChanges:
     """What a request wants changed, by its own names, as the category keeps it.
 
     InvalidSetting when the encoder has no such layers or cells, Conflict when references were read otherwise.
     """
-    changes = dict(given)
+    changes = dict(requested)
     if (weights := changes.get("layer_weights")) is not None:
         layers = len(state.encoder.space.layers)
         if len(weights) != layers or not any(weights):

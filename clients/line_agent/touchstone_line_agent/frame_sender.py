@@ -50,11 +50,11 @@ class FrameSender:
         name, bit_depth = self._station.name, self._station.settings.bit_depth or 16
         try:
             data = await asyncio.to_thread(encode_jpeg, frame.values, bit_depth)
-            answer = await self._client.send_station_frame(name, data, age_s=time.monotonic() - frame.taken_at)
+            response = await self._client.send_station_frame(name, data, age_s=time.monotonic() - frame.taken_at)
         except Exception as error:  # whatever it is, the station's other tasks go on
             self._failures.failed(error)
             return False
         self._failures.succeeded()
-        if not answer.watched:
+        if not response.watched:
             self._watched.clear()
         return True

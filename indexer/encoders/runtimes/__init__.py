@@ -96,12 +96,12 @@ def _load_runtime(settings: EncoderSettings) -> Runtime:
 def _check(run: Run, network: Network, settings: EncoderSettings) -> None:
     output = network.module(*network.example)
     expected = (output,) if isinstance(output, torch.Tensor) else output
-    for given, wanted in zip(run(network.example), expected, strict=True):
-        apart = float((1 - F.cosine_similarity(given.double(), wanted.double(), dim=-1)).max())
-        if not apart <= _TOLERANCES[settings.dtype]:
+    for actual, reference in zip(run(network.example), expected, strict=True):
+        distance = float((1 - F.cosine_similarity(actual.double(), reference.double(), dim=-1)).max())
+        if not distance <= _TOLERANCES[settings.dtype]:
             raise EncoderError(
                 f"{settings.runtime} in {settings.dtype} gives other features than torch for this encoder (1 − cosine "
-                f"of {apart:.2g}): leave TOUCHSTONE_RUNTIME unset"
+                f"of {distance:.2g}): leave TOUCHSTONE_RUNTIME unset"
             )
 
 

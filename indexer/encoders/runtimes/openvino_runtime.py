@@ -62,8 +62,8 @@ class _Compiled:
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         with self._turn:
-            answer = self._request.infer([tensor.contiguous().numpy() for tensor in inputs], share_inputs=True)
-        return [torch.from_numpy(values) for values in answer.to_tuple()]
+            outputs = self._request.infer([tensor.contiguous().numpy() for tensor in inputs], share_inputs=True)
+        return [torch.from_numpy(values) for values in outputs.to_tuple()]
 
 
 def _compress(model: openvino.Model) -> None:

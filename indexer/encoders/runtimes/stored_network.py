@@ -41,20 +41,20 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def _keep(kept: Path, write: Callable[[Path], None]) -> bool:
+def _keep(target: Path, write: Callable[[Path], None]) -> bool:
     """Write it beside, then give it its name; False, with a warning, when the disk does not let us."""
-    log.info("converting the encoder for another runtime, once: %s", kept.name)
+    log.info("converting the encoder for another runtime, once: %s", target.name)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{kept.name}-", dir=kept.parent) as temporary:
-            folder = Path(temporary) / kept.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+            folder = Path(temporary) / target.name
             folder.mkdir()
             write(folder)
             sums = [f"{_sum(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
             (folder / SUMS).write_text("".join(sums), encoding="utf-8")
-            if not is_whole(kept):  # another process may have been faster
-                shutil.rmtree(kept, ignore_errors=True)
-                os.rename(folder, kept)
+            if not is_whole(target):  # another process may have been faster
+                shutil.rmtree(target, ignore_errors=True)
+                os.rename(folder, target)
     except OSError as error:
         log.warning("the converted encoder cannot be stored, and is converted at each start: %s", error)
         return False

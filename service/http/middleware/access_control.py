@@ -84,11 +84,11 @@ class AccessControlMiddleware:
                 f"This key may make {limit} requests a minute; Retry-After is the time until the next one is allowed."
             )
             raise ProblemError("rate-limited", detail, headers={"Retry-After": str(seconds)})
-        held = Role[key.role.upper()]
-        if held < role:
-            detail = f"This needs the role {role.word!r}; the key has {held.word!r}."
+        key_role = Role[key.role.upper()]
+        if key_role < role:
+            detail = f"This needs the role {role.word!r}; the key has {key_role.word!r}."
             raise ProblemError("forbidden", detail, headers={"Connection": "close"})
-        return Actor(key.name, key.id, scope["request_id"]), held
+        return Actor(key.name, key.id, scope["request_id"]), key_role
 
     async def _checked(self, api_keys: ApiKeyCache, token: str) -> ApiKey | None:
         if not api_keys.knows(token):
