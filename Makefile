@@ -11,13 +11,13 @@ TORCH := torch==2.13.0
 # through uv, which knows where PyTorch publishes it. macOS has only one build.
 ifneq ($(shell command -v nvidia-smi),)
 FAISS := gpu
-INSTALL_TORCH := $(BIN)/pip install -q $(TORCH)
+INSTALL_TORCH := $(BIN)/pip install -q --no-compile $(TORCH)
 else ifeq ($(shell uname -s),Darwin)
 FAISS := cpu
-INSTALL_TORCH := $(BIN)/pip install -q $(TORCH)
+INSTALL_TORCH := $(BIN)/pip install -q --no-compile $(TORCH)
 else
 FAISS := cpu
-INSTALL_TORCH := $(BIN)/pip install -q "$(TORCH)+cpu" 2>/dev/null || \
+INSTALL_TORCH := $(BIN)/pip install -q --no-compile "$(TORCH)+cpu" 2>/dev/null || \
 	{ $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu $(TORCH); }
 endif
 
@@ -31,7 +31,8 @@ $(READY): pyproject.toml $(wildcard indexer/search/native/*.[ch]) clients/python
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { $(INSTALL_TORCH); }
-	@$(BIN)/pip install -q -e '.[$(FAISS),dev]' -e clients/python -e clients/line_agent
+	@$(BIN)/pip install -q --no-compile -e '.[$(FAISS),dev]' -e clients/python -e clients/line_agent
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # on all cores, unlike pip; a few files are not Python 3
 	@touch $(READY)
 
 demo: $(READY)  ## Start a server, onboard five rendered products, inspect good and defective parts, show the result
