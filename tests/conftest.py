@@ -19,6 +19,7 @@ import torch
 
 if TYPE_CHECKING:
     from tests.helpers.postgres_server import PostgresServer
+    from tests.helpers.s3_server import S3Server
 
 # Where there is no CUDA device, Triton's kernels are interpreted: this must be said before Triton is imported.
 if not torch.cuda.is_available():
@@ -108,3 +109,19 @@ def _databases(request: pytest.FixtureRequest, folder: Path, *, migrated: bool) 
     url = server.new_database(migrated=migrated)
     yield url
     server.drop(url)
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server with a bucket."""
+    from tests.helpers.s3_server import S3Server
+
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_credentials(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a process that may use it."""
+    for name, value in bucket.variables.items():
+        monkeypatch.setenv(name, value)

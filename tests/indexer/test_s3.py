@@ -21,17 +21,7 @@ from tests.helpers.part_folders import folder_of
 from tests.helpers.s3_server import S3Server
 from tests.helpers.waiting import eventually
 
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def credentials(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in bucket.variables.items():
-        monkeypatch.setenv(name, value)
+pytestmark = pytest.mark.usefixtures("s3_credentials")
 
 
 @pytest.fixture(scope="module")

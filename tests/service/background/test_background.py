@@ -18,6 +18,7 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.errors import CatalogueUnavailable
 from indexer.history.pruner import Pruner
 from indexer.memory import MemoryBank
+from indexer.references.reference_store import ReferenceStore
 from service.app import create_app
 from service.auth import Role, generate_api_key
 from service.background import Supervisor, Task
@@ -268,10 +269,10 @@ def test_a_category_that_cannot_be_calibrated_does_not_block_the_others(
 
     read_kept = calibration_manager.read_stored
 
-    def reading(reference_store: object, category: str) -> object:
+    def reading(reference_store: ReferenceStore, category: str) -> object:
         if category == "bad":
             raise ValueError("a category that nobody can calibrate")
-        return read_kept(reference_store, category)  # type: ignore[arg-type]
+        return read_kept(reference_store, category)
 
     monkeypatch.setattr(calibration_manager, "read_stored", reading)
     onboard(client, "bad", part(1), part(2))
