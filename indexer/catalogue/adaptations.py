@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import id_of_category, now
 from indexer.catalogue.tables import AdaptationRow, CategoryRow
+from indexer.catalogue.transactions import Transactions
 
 MAX_ENCODINGS = 4  # of one category: cameras have few ways of storing
 

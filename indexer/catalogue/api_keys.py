@@ -9,7 +9,7 @@ from sqlalchemy import Row, delete, insert, or_, select, update
 
 from indexer.catalogue.access_tables import KeyRow
 from indexer.catalogue.audit import note
-from indexer.catalogue.engine import Transactions
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.api_key import ApiKey
 from indexer.domain.errors import ApiKeyNotFound
 

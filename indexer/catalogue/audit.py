@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from indexer.catalogue.access_tables import AuditRow
-from indexer.catalogue.engine import Transactions
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.actor import acting
 from indexer.domain.audit import AuditEntry
 from indexer.domain.errors import InvalidCursor

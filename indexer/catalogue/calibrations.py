@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_, update
 
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import batches, id_of_category, now
 from indexer.catalogue.tables import CalibrationRow, CategoryRow, DriftRow, LeaveOneOutRow
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.drift import STRATEGIES, DriftMartingale, DriftPValues, DriftTest
 from indexer.domain.inspection import Inspection
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult

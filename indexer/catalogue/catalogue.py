@@ -12,16 +12,18 @@ from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
 from indexer.catalogue.database import open_database
 from indexer.catalogue.dump import Dump
-from indexer.catalogue.engine import Transactions, connect, migration_lock
+from indexer.catalogue.engine import connect, migration_lock
 from indexer.catalogue.geometries import Geometries
 from indexer.catalogue.inspections import Inspections
 from indexer.catalogue.labelled_sets import LabelledSets
 from indexer.catalogue.memories import Memories
 from indexer.catalogue.references import References
 from indexer.catalogue.retention import Retention
+from indexer.catalogue.review import ReviewQueue
 from indexer.catalogue.segments import Segments
 from indexer.catalogue.stations import Stations
 from indexer.catalogue.stored_files import StoredFiles
+from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.tunings import Tunings
 from indexer.catalogue.versions import version_of
 
@@ -49,6 +51,7 @@ class Catalogue:
         self.labelled_sets = LabelledSets(self._transactions)
         self.tunings = Tunings(self._transactions)
         self.inspections = Inspections(self._transactions)
+        self.review = ReviewQueue(self._transactions)
         self.retention = Retention(self._transactions)
         self.stations = Stations(self._transactions)
         self.api_keys = ApiKeys(self._transactions)

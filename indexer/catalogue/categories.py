@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.geometries import forget_geometries
 from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.queries import now
@@ -23,6 +22,7 @@ from indexer.catalogue.tables import (
     ReferenceRow,
     TuningRow,
 )
+from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.versions import commit_version
 from indexer.domain.bit_depth import FULL
 from indexer.domain.category import Category, CategorySettings, RemovedCategory, SettingsChanges

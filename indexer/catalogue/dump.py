@@ -12,9 +12,10 @@ from sqlalchemy import URL, Connection, DateTime, Engine, LargeBinary, MetaData,
 from indexer.catalogue import migrations
 from indexer.catalogue.audit import note
 from indexer.catalogue.base import Base
-from indexer.catalogue.engine import Transactions, connect, migration_lock
+from indexer.catalogue.engine import connect, migration_lock
 from indexer.catalogue.stored_files import named_files
 from indexer.catalogue.tables import PlacementRow, SegmentRow
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import DatabaseNotEmpty, SchemaMismatch
 from indexer.domain.stored_file import NamedFile
 

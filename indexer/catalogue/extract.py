@@ -9,7 +9,6 @@ from sqlalchemy import URL, Connection, delete, select, update
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.dump import Row, fill, new_database, revision_of
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.tables import (
     AdaptationRow,
     CalibrationRow,
@@ -23,6 +22,7 @@ from indexer.catalogue.tables import (
     ReferenceRow,
     SegmentRow,
 )
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.stored_file import NamedFile
 

@@ -10,7 +10,6 @@ from sqlalchemy import ColumnExpressionArgument, Connection, Row, delete, exists
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import add_calibration, forget_calibrations
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.placements import encoded_ids, encoded_in, grouped_by_segment, record_segment
 from indexer.catalogue.queries import id_of_category, now
@@ -25,6 +24,7 @@ from indexer.catalogue.tables import (
     ReferenceRow,
     SegmentRow,
 )
+from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import GeometryNotFound, MemoryIncomplete
 from indexer.domain.leave_one_out import StoredCalibration

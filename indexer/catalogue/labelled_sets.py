@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from indexer.catalogue.audit import note
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import batches, id_of_category, now
 from indexer.catalogue.tables import CategoryRow, EvaluationResultRow, EvaluationRow, LabelledImageRow
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import EvaluationNotFound, LabelledImageNotFound
 from indexer.domain.json_types import JsonObject
 from indexer.domain.labelled_set import Evaluation, LabelledImage, LabelledResult

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE
 from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import now
@@ -22,6 +21,7 @@ from indexer.catalogue.tables import (
     ReferenceRow,
     SegmentRow,
 )
+from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.versions import commit_version
 from indexer.domain.errors import MemoryIncomplete, MemoryNotFound
 from indexer.domain.snapshot import MemoryRecord

@@ -1,53 +1,51 @@
-"""PostgreSQL connections that time out when the server is silent."""
+"""The catalogue in PostgreSQL: how connections are opened, the advisory locks of writers and migrations."""
 
 from __future__ import annotations
 
-import math
-import time
 from typing import Any
 
-import psycopg
-from psycopg.waiting import Ready
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 
-from indexer.catalogue.timeouts import patience, silence
+from indexer.catalogue.timeouts import Patience, milliseconds, patience, within
 
+# Advisory locks, 64-bit numbers that every process of a database agrees on.
+_WRITERS_LOCK = 0x746F756368
+_MIGRATION_LOCK = 0x746F756369
 
-class Connection(psycopg.Connection[Any]):
-    """Raises OperationalError, and is unusable from then on, when the server has sent nothing for `silence` seconds.
-
-    TCP detects a dead machine, but neither a frozen server nor a proxy that accepts data without forwarding it.
-    """
-
-    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
-        """Run an exchange with the server to its end: every statement, commit and rollback comes here."""
-        try:
-            return super().wait(_attended(gen, silence.get()), *args, **options)
-        except _Silent:
-            self.pgconn.finish()
-            raise
+# A database that is gone is noticed within seconds, also when the network swallows what is sent to it.
+_TIMEOUTS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 
 
-def open_connection(*args: Any, **options: Any) -> Connection:
-    """As `psycopg.connect`, but for the class, and in no more time than the caller has for an answer."""
-    options["connect_timeout"] = min(int(options["connect_timeout"]), max(1, math.ceil(patience.get().answer)))
-    return Connection.connect(*args, **options)
+def create(url: URL) -> Engine:
+    """An engine whose connections time out when the server is silent, or another process keeps a lock."""
+    defaults = {**_TIMEOUTS, "options": f"-c lock_timeout={milliseconds(Patience().lock)}"}
+    options = {key: value for key, value in defaults.items() if key not in url.query}
+    engine = create_engine(url, pool_pre_ping=True, max_overflow=-1, connect_args=options)
+    event.listen(engine, "do_connect", _open)
+    return engine
 
 
-class _Silent(psycopg.OperationalError):
-    """The server did not respond in time."""
+def lock_writers(connection: Connection) -> None:
+    """Wait until no other transaction writes, and keep others waiting until this one ends."""
+    current = patience.get()
+    if current.lock != Patience().lock:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds(current.lock)}")
+    with within(current.lock + current.answer):
+        connection.execute(select(func.pg_advisory_xact_lock(_WRITERS_LOCK)))
 
 
-def _attended(exchange: Any, seconds: float) -> Any:
-    """The same exchange, ended with _Silent once nothing has happened for so long."""
-    heard = time.monotonic()
-    try:
-        state = next(exchange)
-        while True:
-            ready = yield state
-            if ready != Ready.NONE:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > seconds:
-                raise _Silent(f"no answer within {seconds:g} s")
-            state = exchange.send(ready)
-    except StopIteration as end:
-        return end.value
+def lock_migrations(connection: Connection) -> None:
+    """Wait until no other transaction migrates, and keep others waiting until this one ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+
+def _open(_dialect: object, _record: object, args: Any, options: dict[str, Any]) -> Any:
+    from indexer.catalogue.postgresql_connection import open_connection  # with SQLite, nothing of psycopg is loaded
+
+    return open_connection(*args, **options)

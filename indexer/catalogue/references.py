@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.placements import encoded_in, placed
 from indexer.catalogue.queries import FEW, batches, id_of_category, page_by_page, page_of
 from indexer.catalogue.reference_changes import append_references, remove_references
 from indexer.catalogue.tables import CategoryRow, ReferenceRow, SegmentRow
+from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.versions import version_of
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import InvalidCursor, ReferenceNotFound

@@ -21,7 +21,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from indexer.catalogue.base import UtcDateTime
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.stored_files import HAS_IMAGE
 from indexer.catalogue.tables import (
     CategoryGeometryRow,
@@ -33,6 +32,7 @@ from indexer.catalogue.tables import (
     ReferenceRow,
     SegmentRow,
 )
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.retention import (
     CountAndBytes,
     GroupUsage,

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.geometries import active_geometries
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
 from indexer.catalogue.placements import grouped_by_segment, record_segment
 from indexer.catalogue.queries import batches, now
 from indexer.catalogue.tables import CategoryGeometryRow, CategoryRow, PlacementRow, ReferenceRow, SegmentRow
+from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.versions import commit_version, version_of
 from indexer.domain.errors import SegmentsChanged
 from indexer.domain.snapshot import SegmentFile, SegmentUsage, Shard, SnapshotDelta

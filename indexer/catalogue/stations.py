@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import delete, func, insert, select, update
 
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import now
 from indexer.catalogue.tables import StationRow
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.json_types import JsonObject
 from indexer.domain.station import FORGOTTEN_AFTER, MAX_STATIONS, ReportedStation
 

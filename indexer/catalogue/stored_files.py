@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.live_references import RESTORABLE
 from indexer.catalogue.tables import InspectionRow, LabelledImageRow, ReferenceRow, SegmentRow
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
 _LABELLED = (

@@ -40,3 +40,8 @@ def within(seconds: float) -> Iterator[None]:
         yield
     finally:
         silence.reset(token)
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, as databases take their timeouts; at least 1, since 0 would mean no limit."""
+    return max(1, round(seconds * 1000))

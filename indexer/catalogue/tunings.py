@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 
 from indexer.catalogue.audit import note
-from indexer.catalogue.engine import Transactions
 from indexer.catalogue.queries import id_of_category, now
 from indexer.catalogue.tables import CategoryRow, TuningRow
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.json_types import JsonObject
 from indexer.domain.tuning import Tuning, TuningResult
 

@@ -98,7 +98,7 @@ def index(
     choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
     # torch takes seconds to import; --help should not.
     from indexer.calibration.rate_advice import rate_advice
-    from indexer.catalogue.engine import DatabaseError
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.cluster import connected
     from indexer.domain.errors import (
         CatalogueError,

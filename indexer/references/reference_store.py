@@ -234,13 +234,13 @@ class ReferenceStore:
 
     def propose(self, inspection_id: str) -> Inspection:
         """Label an inspection good, for review: see `Inspections.propose`."""
-        proposed = self.catalogue.inspections.propose(inspection_id)
+        proposed = self.catalogue.review.propose(inspection_id)
         self._follow()
         return proposed
 
     def reopen(self, inspection_id: str) -> Inspection:
         """Put an inspection back into the review queue: see `Inspections.reopen`."""
-        reopened = self.catalogue.inspections.reopen(inspection_id)
+        reopened = self.catalogue.review.reopen(inspection_id)
         self._follow()
         return reopened
 

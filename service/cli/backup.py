@@ -128,7 +128,7 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
     from indexer.settings import DataSettings
 
     settings = read_settings(DataSettings, data=data, database_url=database_url)
-    from indexer.catalogue.engine import DatabaseError
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.domain.errors import CatalogueError, ObjectStorageError
     from indexer.jobs.backup_store import BackupError
 

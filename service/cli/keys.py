@@ -83,7 +83,7 @@ def _api_keys(data: Path | None, database_url: str | None) -> Iterator[ApiKeys]:
     from indexer.catalogue.api_keys import ApiKeys
     from indexer.catalogue.data_folder import DataFolder
     from indexer.catalogue.database import open_database
-    from indexer.catalogue.engine import Transactions
+    from indexer.catalogue.transactions import Transactions
     from indexer.domain.errors import CatalogueError
 
     sign()

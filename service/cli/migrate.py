@@ -17,7 +17,7 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     settings = read_settings(DataSettings, data=data, database_url=database_url)
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
-    from indexer.catalogue.engine import DatabaseError
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.domain.errors import CatalogueError
 
     try:

@@ -88,7 +88,7 @@ def rebuild(
     # torch takes seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
-    from indexer.catalogue.engine import DatabaseError
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.domain.errors import CatalogueError, EncoderError, FeatureSpaceMismatch
     from indexer.domain.geometry_choice import GeometryChoice
     from indexer.jobs.reencoder import ImagesUnreadable

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from indexer.domain.inspection import Inspection
 from indexer.domain.review import ReviewReason
 from service.http.problems import documented_problems, to_problem
-from service.routes.dependencies import app_state
+from service.routes.dependencies import PAGE_LIMIT, PageCursor, PageLimit, app_state
 from service.schemas.inspections import inspection_view
 from service.schemas.review import ReviewedView, ReviewPage, ReviewRequest, ReviewResults
-from service.schemas.text import CategoryName, Text
+from service.schemas.text import CategoryName
 from service.state import AppState
 from service.usecases.review import decide
 
@@ -25,17 +25,17 @@ async def waiting(
     state: Annotated[AppState, Depends(app_state)],
     category: Annotated[CategoryName | None, Query()] = None,
     reason: Annotated[ReviewReason | None, Query(description="Why they wait.")] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: PageCursor = None,
+    limit: PageLimit = PAGE_LIMIT,
 ) -> ReviewPage:
     """The inspections that wait for a decision, newest first.
 
     Parts wait whose score lies within the category's `review_band` around the threshold, that are `unfamiliar`, or that
     an operator labelled good (`feedback`). A label other than an operator's `good` decides them too.
     """
-    inspections = state.reference_store.catalogue.inspections
-    page = await asyncio.to_thread(inspections.waiting, category, reason, cursor, limit)
-    count = await asyncio.to_thread(inspections.count_waiting, category, reason)
+    queue = state.reference_store.catalogue.review
+    page = await asyncio.to_thread(queue.page, category, reason, cursor, limit)
+    count = await asyncio.to_thread(queue.count, category, reason)
     return ReviewPage(waiting=count, inspections=tuple(map(inspection_view, page.items)), next_cursor=page.next_cursor)
 
 

@@ -31,7 +31,7 @@ async def decide(
             case "defect":
                 return await asyncio.to_thread(state.reference_store.set_label, inspection_id, "defect")
             case "dismiss":
-                return await asyncio.to_thread(state.reference_store.catalogue.inspections.dismiss, inspection_id)
+                return await asyncio.to_thread(state.reference_store.catalogue.review.dismiss, inspection_id)
             case "reopen":
                 return await asyncio.to_thread(state.reference_store.reopen, inspection_id)
     except _REFUSALS as refusal:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
-from indexer.catalogue.engine import Transactions, connect
+from indexer.catalogue.engine import connect
 from indexer.catalogue.stored_files import named_files
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.inspection import Inspection
 from indexer.domain.reference import NewReference
 from indexer.domain.retention import RetentionLimits
@@ -92,10 +93,10 @@ class History(NamedTuple):
         """Keep inspections with their files, in the order the service does it."""
         maps = self.data / "inspections"
         with self.folder.lock.shared():
-            for each in inspections:
-                self.folder.originals.write(IMAGES[str(each.image_sha256)], ".png")
-                (maps / f"{each.id}.png").write_bytes(whole(MAP))
-                (maps / f"{each.id}.jpg").write_bytes(whole(THUMBNAIL))
+            for recorded in inspections:
+                self.folder.originals.write(IMAGES[str(recorded.image_sha256)], ".png")
+                (maps / f"{recorded.id}.png").write_bytes(whole(MAP))
+                (maps / f"{recorded.id}.jpg").write_bytes(whole(THUMBNAIL))
             self.catalogue.inspections.record(inspections)
 
     def call_good(self, number: int) -> None:
@@ -116,12 +117,14 @@ class History(NamedTuple):
 
     def numbers(self) -> list[int]:
         """The inspections there are."""
-        return sorted(int(each.id, 16) for each in self.catalogue.inspections.iterate())
+        return sorted(int(recorded.id, 16) for recorded in self.catalogue.inspections.iterate())
 
     def with_images(self) -> list[int]:
         """Those whose images and maps are kept."""
         return sorted(
-            int(each.id, 16) for each in self.catalogue.inspections.iterate() if each.stored_bytes is not None
+            int(recorded.id, 16)
+            for recorded in self.catalogue.inspections.iterate()
+            if recorded.stored_bytes is not None
         )
 
     def files(self) -> set[str]:
@@ -137,6 +140,6 @@ class History(NamedTuple):
         """Every such file that the catalogue names."""
         engine = connect(self.url)
         with Transactions(engine).reading() as connection:
-            found = {file.path for file in named_files(connection)}
+            paths = {file.path for file in named_files(connection)}
         engine.dispose()
-        return {path for path in found if not path.startswith("segments/")}
+        return {path for path in paths if not path.startswith("segments/")}

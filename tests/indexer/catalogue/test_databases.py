@@ -22,9 +22,10 @@ from sqlalchemy.exc import OperationalError
 
 from indexer.catalogue import migrations
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.engine import Transactions, connect
+from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import Base, ReferenceRow, SegmentRow
 from indexer.catalogue.timeouts import patient
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import (
     CatalogueBusy,
     CatalogueError,
@@ -48,9 +49,9 @@ def test_a_new_database_is_created_and_opens_again_with_what_it_held(tmp_path: P
     first = Catalogue.open(url_of(tmp_path / "new" / "folder"))
     made = first.memories.ensure(*SPACE)
     first.close()
-    again = Catalogue.open(url_of(tmp_path / "new" / "folder"))
-    assert again.memories.active() == made
-    again.close()
+    reopened = Catalogue.open(url_of(tmp_path / "new" / "folder"))
+    assert reopened.memories.active() == made
+    reopened.close()
 
 
 def test_many_may_open_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
@@ -85,9 +86,11 @@ def test_sqlite_keeps_a_write_ahead_log_and_syncs_every_commit(tmp_path: Path) -
 def test_postgresql_commits_durably_and_waits_for_a_lock_no_longer_than_sqlite(postgres: PostgresServer) -> None:
     catalogue = Catalogue.open(postgres.new_database(migrated=True))
     with catalogue._transactions.writing() as connection:
-        found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("synchronous_commit", "lock_timeout")]
+        settings = [
+            connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("synchronous_commit", "lock_timeout")
+        ]
     catalogue.close()
-    assert found == ["on", "30s"]
+    assert settings == ["on", "30s"]
 
 
 def test_an_older_schema_is_refused_until_it_is_migrated(empty_database: str) -> None:
@@ -239,16 +242,20 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         if engine.dialect.name == "sqlite":
-            found = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars().all()
+            indexes = (
+                connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars().all()
+            )
             counted = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
             assert {"category", "memory", "reference"} <= set(counted.scalars())
         else:
-            found = (
+            indexes = (
                 connection.exec_driver_sql("SELECT indexdef FROM pg_indexes WHERE position('WHERE' IN indexdef) > 0")
                 .scalars()
                 .all()
             )
-        partial = sorted(str(statement).partition("WHERE ")[2].replace("(", "").replace(")", "") for statement in found)
+        partial = sorted(
+            str(statement).partition("WHERE ")[2].replace("(", "").replace(")", "") for statement in indexes
+        )
         assert partial == [
             "active",
             "active",
@@ -456,7 +463,7 @@ def test_a_commit_that_fails_leaves_nothing_open_in_the_next_transactions(
         patched.setattr(type(engine.dialect), "do_commit", fail)
         with pytest.raises(CatalogueError), getattr(transactions, kind)() as connection:
             connection.execute(select(SegmentRow.id)).all()
-    for again in (transactions.writing, transactions.reading):
-        with again() as connection:
+    for transaction in (transactions.writing, transactions.reading):
+        with transaction() as connection:
             connection.execute(select(SegmentRow.id)).all()
     engine.dispose()

@@ -16,11 +16,11 @@ from tests.helpers.catalogue_rows import GEOMETRY, images, segment
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def record(catalogue: Catalogue, number: int, review: ReviewReason | None, category: str = "bolt") -> Inspection:
+def record(catalogue: Catalogue, index: int, review: ReviewReason | None, category: str = "bolt") -> Inspection:
     inspection = Inspection(
-        id=f"{number:08d}-0000-4000-8000-000000000000",
-        at=NOON + timedelta(seconds=number),
-        filename=f"{number}.png",
+        id=f"{index:08d}-0000-4000-8000-000000000000",
+        at=NOON + timedelta(seconds=index),
+        filename=f"{index}.png",
         verdict="unfamiliar" if review == "unfamiliar" else "anomalous",
         score=1.03 if review == "near_threshold" else 3.0,
         threshold=1.0,
@@ -35,8 +35,8 @@ def record(catalogue: Catalogue, number: int, review: ReviewReason | None, categ
 
 
 def waiting(catalogue: Catalogue, category: str | None = None, reason: ReviewReason | None = None) -> list[int]:
-    items = catalogue.inspections.waiting(category, reason).items
-    assert catalogue.inspections.count_waiting(category, reason) == len(items)
+    items = catalogue.review.page(category, reason).items
+    assert catalogue.review.count(category, reason) == len(items)
     return [int(inspection.id[:8]) for inspection in items]
 
 
@@ -51,14 +51,14 @@ def references(catalogue: Catalogue) -> int:
 
 def test_what_waits_is_listed_newest_first_and_filtered(catalogue: Catalogue) -> None:
     reasons: tuple[ReviewReason | None, ...] = ("near_threshold", None, "unfamiliar", "near_threshold")
-    for number, reason in enumerate(reasons):
-        record(catalogue, number, reason, "nut" if number == 3 else "bolt")
+    for index, reason in enumerate(reasons):
+        record(catalogue, index, reason, "nut" if index == 3 else "bolt")
     assert waiting(catalogue) == [3, 2, 0]
     assert waiting(catalogue, "bolt") == [2, 0]
     assert waiting(catalogue, reason="near_threshold") == [3, 0]
     assert waiting(catalogue, "nut", "unfamiliar") == []
-    first = catalogue.inspections.waiting(limit=2)
-    rest = catalogue.inspections.waiting(cursor=first.next_cursor, limit=2)
+    first = catalogue.review.page(limit=2)
+    rest = catalogue.review.page(cursor=first.next_cursor, limit=2)
     assert [int(item.id[:8]) for item in (*first.items, *rest.items)] == [3, 2, 0]
     assert rest.next_cursor is None
 
@@ -67,17 +67,17 @@ def test_a_decision_takes_a_part_out_of_the_queue_and_is_taken_back(catalogue: C
     part = record(catalogue, 1, "near_threshold")
     assert approve(catalogue, memory_id, part).reviewed_at is not None
     assert (waiting(catalogue), references(catalogue)) == ([], 1)
-    assert catalogue.inspections.reopen(part.id) == part
+    assert catalogue.review.reopen(part.id) == part
     assert (waiting(catalogue), references(catalogue)) == ([1], 0)
     assert catalogue.inspections.set_label(part.id, "defect").reviewed_at is not None
     assert waiting(catalogue) == []
     assert catalogue.inspections.set_label(part.id, None) == part
-    dismissed = catalogue.inspections.dismiss(part.id)
+    dismissed = catalogue.review.dismiss(part.id)
     assert (dismissed.label, dismissed.waits, waiting(catalogue)) == (None, False, [])
-    assert catalogue.inspections.dismiss(part.id) == dismissed
-    assert catalogue.inspections.reopen(part.id) == part == catalogue.inspections.reopen(part.id)
+    assert catalogue.review.dismiss(part.id) == dismissed
+    assert catalogue.review.reopen(part.id) == part == catalogue.review.reopen(part.id)
     assert [entry.action for entry in catalogue.audit.entries(target=part.id).items].count("review.dismissed") == 1
-    for act in (catalogue.inspections.dismiss, catalogue.inspections.reopen, catalogue.inspections.propose):
+    for act in (catalogue.review.dismiss, catalogue.review.reopen, catalogue.review.propose):
         with pytest.raises(InspectionNotFound):
             act("x")
 
@@ -86,21 +86,21 @@ def test_an_operator_s_good_waits_and_makes_a_reference_once_it_is_approved(
     catalogue: Catalogue, memory_id: int
 ) -> None:
     part = record(catalogue, 1, None)
-    proposed = catalogue.inspections.propose(part.id)
+    proposed = catalogue.review.propose(part.id)
     assert (proposed.label, proposed.promoted_reference_id, proposed.review) == ("good", None, "feedback")
     assert proposed.defect, "its image is kept as that of a reject until it is decided"
-    assert catalogue.inspections.propose(part.id) == proposed
+    assert catalogue.review.propose(part.id) == proposed
     assert (waiting(catalogue, reason="feedback"), references(catalogue)) == ([1], 0)
 
     approved = approve(catalogue, memory_id, part)
     assert (approved.waits, approved.defect, references(catalogue)) == (False, False, 1)
-    reopened = catalogue.inspections.reopen(part.id)
+    reopened = catalogue.review.reopen(part.id)
     assert (reopened.label, reopened.waits, references(catalogue)) == ("good", True, 0)
-    dismissed = catalogue.inspections.dismiss(part.id)
+    dismissed = catalogue.review.dismiss(part.id)
     assert (dismissed.label, dismissed.waits, dismissed.defect) == ("good", False, False)
-    catalogue.inspections.reopen(part.id)
+    catalogue.review.reopen(part.id)
     assert catalogue.inspections.set_label(part.id, "defect").waits is False
-    assert catalogue.inspections.reopen(part.id).label == "good"
+    assert catalogue.review.reopen(part.id).label == "good"
     assert catalogue.inspections.set_label(part.id, None) == part, "the operator takes it back"
     assert waiting(catalogue) == []
 
@@ -110,7 +110,7 @@ def test_an_operator_who_takes_good_back_leaves_the_part_where_it_was(
     catalogue: Catalogue, reason: ReviewReason
 ) -> None:
     part = record(catalogue, 1, reason)
-    assert catalogue.inspections.propose(part.id).review == "feedback"
+    assert catalogue.review.propose(part.id).review == "feedback"
     assert catalogue.inspections.set_label(part.id, None) == part
     assert waiting(catalogue, reason=reason) == [1]
 

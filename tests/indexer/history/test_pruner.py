@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.engine import Transactions, connect
+from indexer.catalogue.engine import connect
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.stored_files import StoredFiles
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.retention import PruneTarget, RetentionGroup, RetentionLimits
 from indexer.history.policy import RetentionPolicy
 from indexer.history.pruner import Pruner

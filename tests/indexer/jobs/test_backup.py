@@ -9,7 +9,8 @@ import pytest
 from indexer.catalogue import migrations
 from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.dump import State
-from indexer.catalogue.engine import Transactions, connect
+from indexer.catalogue.engine import connect
+from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import BeingRestored, CatalogueError
 from indexer.jobs.backup import backup
 from indexer.jobs.backup_archive import Archive, SavedFile
@@ -30,7 +31,7 @@ def quiet(done: int, total: int) -> None:
 def test_a_backup_is_restored_into_the_other_kind_of_database(
     tmp_path: Path, database: str, postgres: PostgresServer
 ) -> None:
-    data, saved, again = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
+    data, saved, restored = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
     elsewhere = postgres.new_database() if database.startswith("sqlite") else f"sqlite:///{tmp_path}/restored.sqlite"
     folder = StoreParts.open(data, database)
     folder.append("bolt", [b"one", b"two"])
@@ -42,25 +43,25 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     new = {path: path.stat().st_size for path in data.glob("segments/*")}
     assert first.copied_bytes + second.copied_bytes == sum(new.values()) + len(b"onetwothree")
 
-    restore(saved, again, elsewhere, quiet)
-    assert verify(DataFolder.existing(again, elsewhere), quiet).damaged == ()
-    other = StoreParts.open(again, elsewhere)
+    restore(saved, restored, elsewhere, quiet)
+    assert verify(DataFolder.existing(restored, elsewhere), quiet).damaged == ()
+    other = StoreParts.open(restored, elsewhere)
     assert other.catalogue.references.page().items == folder.catalogue.references.page().items
     assert other.catalogue.version() == folder.catalogue.version()
     assert other.append("bolt", [b"four"]).reference_ids[0] > folder.catalogue.references.page().items[-1].id
     with pytest.raises(FileExistsError, match="not empty"):
-        restore(saved, again, elsewhere, quiet)
+        restore(saved, restored, elsewhere, quiet)
     with pytest.raises(CatalogueError, match="not empty"):
         restore(saved, tmp_path / "beside", elsewhere, quiet)
 
-    victim = next((again / "segments").iterdir())
+    victim = next((restored / "segments").iterdir())
     victim.write_bytes(victim.read_bytes()[:-1])
-    gone = next((again / "originals").glob("*/*/*"))
+    gone = next((restored / "originals").glob("*/*/*"))
     gone.unlink()
-    found = verify(DataFolder.existing(again, elsewhere), quiet).damaged
-    assert f"segments/{victim.name}: damaged" in found
-    assert f"{gone.relative_to(again)}: missing" in found
-    assert set(backup(DataFolder.existing(again, elsewhere), tmp_path / "partial", quiet).damaged) == set(found)
+    damaged = verify(DataFolder.existing(restored, elsewhere), quiet).damaged
+    assert f"segments/{victim.name}: damaged" in damaged
+    assert f"{gone.relative_to(restored)}: missing" in damaged
+    assert set(backup(DataFolder.existing(restored, elsewhere), tmp_path / "partial", quiet).damaged) == set(damaged)
     folder.catalogue.close()
     other.catalogue.close()
 
@@ -79,10 +80,10 @@ def test_a_backup_by_an_older_version_is_migrated_when_it_is_restored(
         Archive(tmp_path / "saved").write_rows(made.name, State(connection).rows())
     engine.dispose()
     restore(tmp_path / "saved", tmp_path / "again", elsewhere, quiet)
-    again = StoreParts.open(tmp_path / "again", elsewhere)
-    assert len(again.catalogue.references.page().items) == 2
-    assert again.catalogue.audit.entries().items[0].action == "backup.restored"
-    again.catalogue.close()
+    migrated = StoreParts.open(tmp_path / "again", elsewhere)
+    assert len(migrated.catalogue.references.page().items) == 2
+    assert migrated.catalogue.audit.entries().items[0].action == "backup.restored"
+    migrated.catalogue.close()
     assert verify(DataFolder.existing(tmp_path / "again", elsewhere), quiet).damaged == ()
 
 
@@ -118,8 +119,8 @@ def test_a_good_copy_is_not_replaced_by_a_damaged_one(tmp_path: Path) -> None:
     [listed] = (saved / "catalogues").glob("*.files.gz")
     stored = listed.read_bytes()
     Archive(saved).write_files(made.name, [])  # as if an earlier backup alone had saved it
-    found = backup(DataFolder.existing(tmp_path / "data", url_of(tmp_path)), saved, quiet)
-    assert found.damaged == (f"{image.relative_to(tmp_path / 'data')}: damaged",)
+    report = backup(DataFolder.existing(tmp_path / "data", url_of(tmp_path)), saved, quiet)
+    assert report.damaged == (f"{image.relative_to(tmp_path / 'data')}: damaged",)
     listed.write_bytes(stored)
     restore(saved, tmp_path / "again", f"sqlite:///{tmp_path}/new.sqlite", quiet, made.name)
     folder.catalogue.close()
@@ -179,7 +180,7 @@ def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None
     folder.append("nut", [b"three", b"four"])
     made = backup(DataFolder.existing(tmp_path / "data"), saved, quiet)
     placed = folder.catalogue.segments.changes_since(0, folder.memory.id).added
-    lost, whole = (f"segments/{each.segment.name}" for each in placed)
+    lost, whole = (f"segments/{segment.segment.name}" for segment in placed)
     images = sorted(str(path.relative_to(saved / "files")) for path in (saved / "files").glob("originals/*/*/*"))
     spoil(saved / "files" / lost)
     (saved / "files" / images[0]).unlink()
@@ -189,12 +190,12 @@ def test_what_is_whole_is_restored_and_the_rest_is_named(tmp_path: Path) -> None
     done = restore(saved, tmp_path / "again", None, quiet)
     assert set(done.damaged) == expected
     assert (done.name, done.files, done.copied, done.unserved) == (made.name, 6, 3, 2)
-    again = StoreParts.open(tmp_path / "again")
-    assert again.catalogue.references.page().items == folder.catalogue.references.page().items
+    restored = StoreParts.open(tmp_path / "again")
+    assert restored.catalogue.references.page().items == folder.catalogue.references.page().items
     assert (tmp_path / "again" / whole).read_bytes() == (tmp_path / "data" / whole).read_bytes()
     left = {f"{lost}: missing", f"{images[0]}: missing", f"{images[1]}: missing"}
     assert set(verify(DataFolder.existing(tmp_path / "again"), quiet).damaged) == left
-    again.catalogue.close()
+    restored.catalogue.close()
     folder.catalogue.close()
 
 
@@ -203,11 +204,11 @@ def test_an_unreadable_file_does_not_prevent_the_backup_of_others(tmp_path: Path
     folder.append("bolt", [b"one", b"two"])
     images = sorted((tmp_path / "data").glob("originals/*/*/*"))
     make_unreadable(images[0])
-    found = f"{images[0].relative_to(tmp_path / 'data')}: cannot be read: Input/output error"
+    problem = f"{images[0].relative_to(tmp_path / 'data')}: cannot be read: Input/output error"
     place = DataFolder.existing(tmp_path / "data")
-    assert verify(place, quiet).damaged == (found,)
+    assert verify(place, quiet).damaged == (problem,)
     done = backup(place, tmp_path / "saved", quiet)
-    assert (done.files, done.copied, done.damaged) == (3, 2, (found,))
+    assert (done.files, done.copied, done.damaged) == (3, 2, (problem,))
     assert verify_backup(tmp_path / "saved", quiet).files == 2
     folder.catalogue.close()
 

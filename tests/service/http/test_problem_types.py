@@ -36,7 +36,7 @@ NEVER = {
     "service.auth.identity_provider.SignInUnavailable": "a service does not start with such settings",
     "service.observability.tracing.TracingUnavailable": "a service does not start with such settings",
     "indexer.domain.errors.DatabaseNotEmpty": "of the command restore",
-    "indexer.catalogue.postgresql._Silent": "the catalogue makes CatalogueUnavailable or CommitUncertain of it",
+    "indexer.catalogue.postgresql_connection._Silent": "it becomes CatalogueUnavailable or CommitUncertain",
     "indexer.domain.errors.CatalogueError": "nobody raises it: it is what the others have in common",
     "indexer.domain.errors.MemoryIncomplete": "of the switch at the end of the command rebuild",
     "indexer.domain.errors.SegmentsChanged": "of compaction, which tries again",
@@ -65,9 +65,9 @@ def ours() -> Iterator[type[BaseException]]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if module.name.endswith(("__main__", "._patch_search")) or ".migrations." in module.name:
                 continue
-            for _, found in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-                if issubclass(found, BaseException) and found.__module__ == module.name:
-                    yield found
+            for _, member in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+                if issubclass(member, BaseException) and member.__module__ == module.name:
+                    yield member
 
 
 def name(kind: type[BaseException]) -> str:
