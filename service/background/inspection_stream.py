@@ -16,7 +16,6 @@ from service.schemas.inspections import inspection_view
 MAX_RECORDING_DELAY = timedelta(seconds=5)  # an inspection is recorded no later than this after its time, or not sent
 _PAGE = 500
 _MAX_PENDING_EVENTS = 1000  # that a subscriber may be behind; then it is cut off, and comes back for what it missed
-_KEEP_ALIVE_SECONDS = 15.0
 
 
 class Subscriber:
@@ -37,8 +36,8 @@ class Subscriber:
         self._on_loop(None)
 
     async def next(self) -> tuple[str, str] | None:
-        """The next event, with its inspection's id; None at the end. TimeoutError when nothing happened for a while."""
-        return await asyncio.wait_for(self._events.get(), _KEEP_ALIVE_SECONDS)
+        """The next event, with its inspection's id; None at the end."""
+        return await self._events.get()
 
     def _on_loop(self, event: tuple[str, str] | None) -> None:
         try:

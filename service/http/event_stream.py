@@ -11,17 +11,18 @@ from indexer.domain.inspection import InspectionFilter
 from service.background.inspection_stream import MAX_RECORDING_DELAY, InspectionStream, inspection_event
 
 _RECONNECT_MS = 2000
+_KEEP_ALIVE_SECONDS = 15.0  # proxies close connections on which nothing is sent
 
 
 async def server_sent_events(
     stream: InspectionStream, filter: InspectionFilter, missed_since: datetime | None
 ) -> AsyncIterator[str]:
-    """What is recorded from now on, oldest first, until the service stops; a comment now and then shows life.
+    """What is recorded from now on, oldest first, until the service stops; a comment after every 15 quiet seconds.
 
     missed_since: begin with what was recorded from then on, the newest 500 of it.
     """
     with stream.subscribe(filter) as subscriber:
-        # Read after subscribing: what is recorded in between is told as missed, or waits for the subscriber, or both.
+        # Read after subscribing: what is recorded in between is sent as missed, or waits for the subscriber, or both.
         moment = datetime.now(UTC) if missed_since is None else missed_since
         try:
             recorded = await asyncio.to_thread(stream.since, filter, moment - MAX_RECORDING_DELAY)
@@ -34,7 +35,7 @@ async def server_sent_events(
         sent = {inspection.id for inspection in recorded}
         while True:
             try:
-                next_event = await subscriber.next()
+                next_event = await asyncio.wait_for(subscriber.next(), _KEEP_ALIVE_SECONDS)
             except TimeoutError:
                 yield ": quiet\n\n"
                 continue

@@ -30,8 +30,9 @@ from indexer.imaging.decode import (
     image_size,
     read_image,
 )
-from indexer.imaging.encode import detect_suffix, downscale, encode_jpeg
+from indexer.imaging.encode import detect_suffix
 from indexer.imaging.reading import read_pixels, reading_for
+from indexer.imaging.thumbnail import encode_thumbnail
 from indexer.references.source_image import SourceImage
 from service.inference.in_flight import Budget
 from service.observability.metrics import Metrics
@@ -40,8 +41,6 @@ from service.settings import Settings
 
 T = TypeVar("T")
 _PLAIN = Reading()
-THUMBNAIL_SIDE = 192  # pixels; 3 to 12 KB
-_THUMBNAIL_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class Decoder:
             encoding=stored.encoding,
             reading=reading,
         )
-        thumbnail = encode_jpeg(downscale(image, THUMBNAIL_SIDE), _THUMBNAIL_QUALITY)
+        thumbnail = encode_thumbnail(image)
         ended = time.monotonic()
         stages = (
             Stage("decode", begun, ended),

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
 from service.http.problems import documented_problems
-from service.routes.dependencies import app_state
+from service.routes.dependencies import PAGE_LIMIT, PageCursor, PageLimit, app_state
 from service.schemas.administration import (
     AccessView,
     AuditEntryView,
@@ -73,8 +73,8 @@ async def audit(
     actor: Annotated[Text | None, Query()] = None,
     action: Annotated[Text | None, Query(examples=["settings.changed"])] = None,
     target: Annotated[Text | None, Query()] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: PageCursor = None,
+    limit: PageLimit = PAGE_LIMIT,
 ) -> AuditPage:
     """The audit trail, newest first: who changed what and when, with the values before and after."""
     trail = state.reference_store.catalogue.audit

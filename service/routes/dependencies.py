@@ -40,6 +40,10 @@ async def _stored_bytes(state: Annotated[AppState, Depends(app_state)]) -> Async
         yield lease
 
 
+PageCursor = Annotated[Text | None, Query(description="`next_cursor` of the previous page.")]
+PageLimit = Annotated[int, Query(ge=1, le=1000)]
+PAGE_LIMIT = 100  # rows of a page by default
+
 AfterAnswer = Annotated[AsyncExitStack, Depends(_after_answer)]  # closed once the answer is sent, or has failed
 DetectionLease = Annotated[Lease, Depends(_detection)]
 OnboardingLease = Annotated[Lease, Depends(_onboarding)]

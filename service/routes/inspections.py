@@ -14,15 +14,15 @@ from pydantic import AfterValidator
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.stored_file import thumbnail_name
 from indexer.domain.verdict import Verdict
+from indexer.imaging.thumbnail import THUMBNAIL_SIDE
 from service.http.event_stream import server_sent_events
 from service.http.image_response import IMMUTABLE_HEADERS, Side, image_response
 from service.http.inspection_csv import csv_parts
 from service.http.problems import ProblemError, documented_problems
 from service.http.streamed_parts import stream_parts
-from service.inference.decoder import THUMBNAIL_SIDE
 from service.inference.in_flight import Lease
 from service.recording.map_images import heat_png
-from service.routes.dependencies import StoredBytesLease, app_state
+from service.routes.dependencies import PAGE_LIMIT, PageCursor, PageLimit, StoredBytesLease, app_state
 from service.schemas.base import WRITTEN_OUT
 from service.schemas.inspections import (
     FeedbackRequest,
@@ -78,8 +78,8 @@ Matching = Annotated[InspectionFilter, Depends(_filter)]
 async def inspections(
     state: Annotated[AppState, Depends(app_state)],
     matching: Matching,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: PageCursor = None,
+    limit: PageLimit = PAGE_LIMIT,
     format: Annotated[Literal["json", "csv"], Query(description="csv: all matches, streamed.")] = "json",
 ) -> Response:
     """The history, newest first."""

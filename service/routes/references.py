@@ -21,7 +21,7 @@ from service.http.problems import ProblemError, documented_problems
 from service.http.uploads import documented_upload, read_upload
 from service.inference.decoder import ImageFile
 from service.routes.calibration_view import calibration_view
-from service.routes.dependencies import OnboardingLease, StoredBytesLease, app_state
+from service.routes.dependencies import PAGE_LIMIT, OnboardingLease, PageCursor, PageLimit, StoredBytesLease, app_state
 from service.schemas.categories import BitDepthField
 from service.schemas.encoding import NoticeView, encoding_view
 from service.schemas.references import (
@@ -137,8 +137,8 @@ async def add_references(
 async def references(
     state: Annotated[AppState, Depends(app_state)],
     category: Annotated[CategoryName | None, Query()] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the previous page.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: PageCursor = None,
+    limit: PageLimit = PAGE_LIMIT,
     removed: Annotated[bool, Query(description="Removed references instead, which `restore` can restore.")] = False,
     from_feedback: Annotated[bool, Query(description="Only references added by feedback.")] = False,
     order: Annotated[

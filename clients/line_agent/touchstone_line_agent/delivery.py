@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from asyncio import to_thread
 from collections.abc import Sequence
 
+from touchstone_line_agent.backoff import Backoff
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.sinks import RecordFailed, RecordRejected, RecordSink, SinkFailed
@@ -15,7 +15,6 @@ from touchstone_line_agent.station_store import StationStore
 
 log = logging.getLogger("touchstone.line_agent")
 
-_MAX_RETRY_WAIT_S = 5.0
 _MAX_FAILURES = 3  # of an available sink, on one record
 
 
@@ -39,7 +38,7 @@ class Delivery:
 
     async def run(self, sink: RecordSink) -> None:
         """Deliver to one sink until cancelled."""
-        wait, failures = 0.0, 0
+        backoff, failures = Backoff(), 0
         while True:
             pending = await to_thread(self._parts.next_record, self._station, sink.name)
             if pending is None:
@@ -56,14 +55,14 @@ class Delivery:
                 if later is None:
                     self._status.report(sink.name, str(error))
                     self._metrics.sink_failures.labels(self._station, sink.name).inc()
-                    wait = min(_MAX_RETRY_WAIT_S, 2 * wait + 0.1)
-                    await asyncio.sleep(wait)
+                    await backoff.wait()
                     continue
                 await self._skip(sink, record, error)
                 await self._mark_delivered(sink, later)
             else:
                 await self._mark_delivered(sink, record)
-            wait, failures = 0.0, 0
+            failures = 0
+            backoff.reset()
             self._status.report(sink.name, "")
             await self.prune()
 

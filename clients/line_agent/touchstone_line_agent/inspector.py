@@ -17,12 +17,12 @@ from touchstone_client import (
     Unavailable,
 )
 from touchstone_line_agent import config
+from touchstone_line_agent.backoff import Backoff
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part import InspectionResult, Part
 
 log = logging.getLogger("touchstone.line_agent")
 
-_MAX_RETRY_WAIT_S = 5.0
 # The service, or a proxy in front of it, rejects this part: a retry would change nothing.
 _REJECTING_STATUSES = frozenset({400, 413, 415, 422})
 _MAX_FAILURES = 3  # of a ready service, on one part
@@ -72,7 +72,7 @@ class Inspector:
 
     async def inspect_eventually(self, part: Part, data: bytes) -> InspectionResult:
         """The service's result, however long the service is unavailable; `refused` when it fails on this part only."""
-        wait, failures = 0.0, 0
+        backoff, failures = Backoff(), 0
         while True:
             try:
                 return await self._inspect(self._backlog_client, part, data, wait_for_recording=True)
@@ -86,8 +86,7 @@ class Inspector:
                 failures = 0 if transient or not await self._is_ready() else failures + 1
                 if failures == _MAX_FAILURES:
                     return self._refused(part, f"the service failed on it {failures} times: {error}")
-                wait = min(_MAX_RETRY_WAIT_S, 2 * wait + 0.1)
-                await asyncio.sleep(wait)
+                await backoff.wait()
 
     async def _inspect(
         self, client: AsyncClient, part: Part, data: bytes, *, wait_for_recording: bool
