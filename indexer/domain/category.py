@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from indexer.domain.bit_depth import BIT_DEPTHS, BitDepth
 from indexer.domain.finding import FINDING_KINDS, FindingKind
 from indexer.domain.roi import RegionOfInterest
-from indexer.domain.scoring_settings import PAPER_SHARE, ScoringSettings
+from indexer.domain.scoring_settings import ScoringSettings
 from indexer.domain.verdict import DecisionSettings
 
 MAX_DEFECT_CLASSES = 50
@@ -32,38 +32,24 @@ class CategorySettings:
     review_feedback: an operator's `good` waits for review, instead of making a reference at once.
     """
 
-    k: int = 150
-    rho: int = 1
+    k: int = ScoringSettings.k
+    rho: int = ScoringSettings.rho
     layer_weights: tuple[float, ...] | None = None
-    false_reject_rate: float = 0.01
+    false_reject_rate: float = DecisionSettings.false_reject_rate
     threshold: float | None = None
-    unfamiliar_rate: float = 0.001
+    unfamiliar_rate: float = DecisionSettings.unfamiliar_rate
     region_of_interest: RegionOfInterest | None = None
     refuse: tuple[FindingKind, ...] = ()
     bit_depth: BitDepth | None = None
-    pooled_share: float = PAPER_SHARE
+    pooled_share: float = ScoringSettings.pooled_share
     defect_classes: tuple[str, ...] = ()
     review_band: float = 0.05
     review_feedback: bool = True
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError("k must be at least 1")
-        if self.rho < 0:
-            raise ValueError("rho must not be negative")
-        if not 0 < self.false_reject_rate < 1:
-            raise ValueError("false_reject_rate must lie between 0 and 1")
-        weights = self.layer_weights
-        if weights is not None and (not all(0 <= weight < float("inf") for weight in weights) or sum(weights) == 0):
-            raise ValueError("layer_weights must not be negative, and not all zero")
-        if self.threshold is not None and not 0 <= self.threshold < float("inf"):
-            raise ValueError("threshold must not be negative")
-        if not 0 < self.unfamiliar_rate < 1:
-            raise ValueError("unfamiliar_rate must lie between 0 and 1")
+        _ = self.scoring, self.decision  # these check their own values
         if not set(self.refuse) <= set(FINDING_KINDS):
             raise ValueError(f"refuse names findings: {', '.join(FINDING_KINDS)}")
-        if not 0 < self.pooled_share <= 1:
-            raise ValueError("pooled_share must be more than 0 and at most 1")
         if len(set(self.defect_classes)) < len(self.defect_classes) or len(self.defect_classes) > MAX_DEFECT_CLASSES:
             raise ValueError(f"defect_classes are at most {MAX_DEFECT_CLASSES}, each named once")
         if not 0 <= self.review_band <= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,15 +12,23 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 @dataclass(frozen=True)
 class DecisionSettings:
-    """What an engineer accepts. A manual threshold overrides the calibrated one.
+    """What an engineer accepts; ValueError when a value is out of range.
 
     false_reject_rate: share of good parts that may be called anomalous. unfamiliar_rate: share of good parts that may
-    be called unfamiliar. Both in (0, 1).
+    be called unfamiliar. Both in (0, 1). threshold: of scores, ≥ 0, overrides the calibrated one.
     """
 
     false_reject_rate: float = 0.01
     unfamiliar_rate: float = 0.001
     threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_reject_rate < 1:
+            raise ValueError("false_reject_rate must lie between 0 and 1")
+        if not 0 < self.unfamiliar_rate < 1:
+            raise ValueError("unfamiliar_rate must lie between 0 and 1")
+        if self.threshold is not None and not 0 <= self.threshold < math.inf:
+            raise ValueError("threshold must be 0 or more")
 
 
 @dataclass(frozen=True)

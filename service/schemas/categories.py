@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from indexer.domain.bit_depth import BitDepth
-from indexer.domain.category import MAX_DEFECT_CLASSES
+from indexer.domain.category import MAX_DEFECT_CLASSES, CategorySettings
 from indexer.domain.finding import FindingKind
 from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ANYWHERE
@@ -63,9 +63,9 @@ class SettingsPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"false_reject_rate": 0.02}]})
 
-    k: JsonInt = Field(150, ge=1, le=100_000, description="References retrieved per image.")
+    k: JsonInt = Field(CategorySettings.k, ge=1, le=100_000, description="References retrieved per image.")
     rho: JsonInt = Field(
-        1,
+        CategorySettings.rho,
         ge=0,
         le=ANYWHERE,
         description="Neighbourhood radius in grid cells, 0 to 16; 255: parts may lie anywhere.",
@@ -75,12 +75,14 @@ class SettingsPatch(BaseModel):
         description="One weight per layer; null: computed from the references, so that layers in which good parts vary "
         "more weigh less.",
     )
-    false_reject_rate: JsonFloat = Field(0.01, ge=1e-6, lt=1, description="Share of good parts that may be rejected.")
+    false_reject_rate: JsonFloat = Field(
+        CategorySettings.false_reject_rate, ge=1e-6, lt=1, description="Share of good parts that may be rejected."
+    )
     threshold: JsonFloat | None = Field(
         None, ge=0, le=2, description="A manual threshold; null uses the calibrated one."
     )
     unfamiliar_rate: JsonFloat = Field(
-        0.001, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`."
+        CategorySettings.unfamiliar_rate, ge=1e-6, lt=1, description="Share of good parts that may be `unfamiliar`."
     )
     region_of_interest: RegionOfInterestBody | None = Field(
         None, description="The region of interest; null: the whole image. To set a mask image use its own route."
@@ -92,7 +94,7 @@ class SettingsPatch(BaseModel):
         "decide it; it cannot be changed while references exist that were read differently.",
     )
     pooled_share: JsonFloat = Field(
-        0.01,
+        CategorySettings.pooled_share,
         gt=0,
         le=1,
         description="The image score is the mean of this share of the anomaly map, its largest values.",
@@ -115,14 +117,14 @@ class CategoryPatch(SettingsPatch):
     """
 
     review_band: JsonFloat = Field(
-        0.05,
+        CategorySettings.review_band,
         ge=0,
         le=1,
         description="Parts inspected from now on wait for review if their score differs from the threshold by at most "
         "this share of it.",
     )
     review_feedback: bool = Field(
-        True,
+        CategorySettings.review_feedback,
         strict=True,
         description="An operator's `good` waits for review; false: it makes a reference at once, unless it needs "
         "confirmation.",
