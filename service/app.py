@@ -88,7 +88,7 @@ def create_app(state: AppState) -> FastAPI:
     app.add_middleware(
         AccessControlMiddleware,
         api_keys=api_keys,
-        look_up=state.key_sync.soon,
+        look_up=state.background.key_sync.soon,
         requests_per_minute=settings.requests_per_minute,
         host=settings.host,
     )

@@ -113,7 +113,7 @@ class GaugeCollector(Collector):
 
     def _background(self) -> Iterator[Metric]:
         failing = _gauge("background_failing", "1 while a background task is failing, stalled or ended.", "task")
-        for task in self._state.background.states():
+        for task in self._state.background.supervisor.states():
             failing.add_metric([task.name], float(task.state != "working"))
         yield failing
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,20 +24,13 @@ from indexer.search.warm_up import warm_up as warm_up_search
 from indexer.storage.disk_space import has_free_space
 from service.auth.api_key_cache import ApiKeyCache
 from service.auth.identity_provider import IdentityProvider
-from service.background import Supervisor, Task
 from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
-from service.background.catalogue_sync import CatalogueSync
-from service.background.compaction import Compaction
 from service.background.criteria import CurrentCriteria
-from service.background.evaluations import Evaluations
-from service.background.geometry_changes import GeometryChanges
 from service.background.inspection_stream import InspectionStream
-from service.background.key_sync import refresh_keys
 from service.background.pruning import Pruning
-from service.background.readiness import CHECK_SECONDS, Readiness
-from service.background.segment_checks import SegmentChecks
-from service.background.tuning import SettingsTuner
+from service.background.readiness import Readiness
+from service.background.tasks import BackgroundTasks
 from service.errors import SnapshotBehind
 from service.file_descriptors import FileDescriptorShortage
 from service.inference.backend import Backend, local_backend
@@ -62,14 +54,7 @@ _BORDER_WARNING = (
     "settings in the console, have all of it inspected"
 )
 
-_MAX_VERSION_WAIT_SECONDS = (
-    2.0  # to wait for a snapshot that a request asks for: other replicas' commits come within a second
-)
-_KEY_SYNC_SECONDS = (
-    0.25  # between looks at the API keys: a revoked one is refused within a second, whatever REFRESH_INTERVAL_MS is
-)
-_EVALUATION_SECONDS = 3.0  # between looks at whether a test set is to be evaluated again
-_FRAMES_SECONDS = 10.0  # between looks at whether stations' frames are still watched
+_MAX_VERSION_WAIT_SECONDS = 2.0  # for a snapshot that a request asks for: other replicas' commits come within a second
 _ONBOARDING_RETRY_SECONDS = 5  # for new references when too many are under way: each takes some tenths of a second
 _START_SECONDS = 60.0  # for the first image to go through the encoder
 _JOIN_SECONDS = 5.0  # for background work to end
@@ -103,12 +88,7 @@ class AppState:
     inspection_stream: InspectionStream
     station_frames: StationFrames
     readiness: Readiness
-    catalogue_sync: Task
-    key_sync: Task
-    geometry_changes: Task
-    evaluations: Task
-    tuning: Task
-    background: Supervisor
+    background: BackgroundTasks
     descriptor_shortage: FileDescriptorShortage = field(default_factory=FileDescriptorShortage)
     pace_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     pace: Pace | None = None  # of the encoder and the search, once somebody has asked what a geometry costs
@@ -151,14 +131,7 @@ class AppState:
             under_way=lambda: detecting.images.used,
             threads=backend.concurrent_batches,
         )
-        if settings.compile_encoder:  # on the thread that will use it: CUDA graphs belong to one
-            worker.submit_calibration(lambda _: warm_up(encoder, settings.batch_size)).result()
-        if encoder.device.type == "cuda":
-            rhos = {
-                CategorySettings().rho,
-                *(setting.rho for setting in reference_store.catalogue.categories.settings().values()),
-            }
-            worker.submit_calibration(lambda memory: warm_up_search(engine, memory, rhos)).result()
+        _warm_up(worker, backend, reference_store, settings)
         calibrations = CalibrationManager(worker, engine, reference_store)
         preprocess = choose_preprocessing(encoder, settings)
         under_way = settings.batch_size * backend.concurrent_batches
@@ -181,99 +154,60 @@ class AppState:
         inspection_stream = InspectionStream(reference_store.catalogue.inspections)
         station_frames = StationFrames(settings.data / FRAMES)
         readiness = Readiness(encoder, worker, reference_store, settings.data, settings.min_free_bytes)
-        refresh = settings.refresh_interval_ms / 1000
-        task = partial(Task, metrics=metrics)
-        catalogue_sync = task(
-            "catalogue-sync", CatalogueSync(reference_store).round, seconds=refresh, most_seconds=5, stalls_after=60
-        )
-        key_sync = task(
-            "key-sync",
-            partial(refresh_keys, api_keys),
-            seconds=_KEY_SYNC_SECONDS,
-            most_seconds=2 * _KEY_SYNC_SECONDS,
-            least_seconds=_KEY_SYNC_SECONDS,
-            stalls_after=10,
-        )
         adaptations = Adaptations(worker, encoder, engine, reference_store, calibrations, settings.image_limits)
-        adapting = task("adaptation", adaptations.round, seconds=refresh, most_seconds=5)
-        adaptations.asked = adapting.soon
-        changes = GeometryChanges(
-            worker, encoder, engine, reference_store, calibrations, preprocess, settings.image_limits
-        )
-        geometry_changes = task("geometry", changes.round, seconds=refresh, most_seconds=30)
-        criteria = CurrentCriteria(calibrations, adaptations)
-        evaluating = Evaluations(
-            worker, encoder, engine, reference_store, calibrations, criteria, preprocess, settings.image_limits
-        )
-        evaluations = task("evaluation", evaluating.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
-        tuner = SettingsTuner(
-            worker, encoder, engine, reference_store, calibrations, criteria, preprocess, settings.image_limits
-        )
-        tuning = task("tuning", tuner.round, seconds=_EVALUATION_SECONDS, most_seconds=60)
-        # What only ever writes to the data folder: a service that is read-only does without.
-        upkeep = (
-            geometry_changes,
-            evaluations,
-            tuning,
-            task("pruning", pruning.round, seconds=pruning.pause),
-            task("compaction", Compaction(reference_store).round, seconds=refresh),
-            task("station-frames", station_frames.delete_unwatched, seconds=_FRAMES_SECONDS),
-        )
-        background = Supervisor(
-            (
-                catalogue_sync,
-                key_sync,
-                task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
-                adapting,
-                *(() if settings.read_only else upkeep),
-                task("segment-check", SegmentChecks(reference_store).round, seconds=refresh),
-                task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
-                task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
-            )
+        background = BackgroundTasks.build(
+            settings,
+            metrics,
+            backend,
+            worker,
+            reference_store,
+            preprocess,
+            api_keys=api_keys,
+            calibrations=calibrations,
+            adaptations=adaptations,
+            pruning=pruning,
+            inspection_stream=inspection_stream,
+            station_frames=station_frames,
+            readiness=readiness,
         )
         return cls(
-            settings,
-            encoder,
-            engine,
-            reference_store,
-            worker,
-            detecting,
-            decoder,
-            onboarding,
-            onboarding_decoder,
-            calibrations,
-            adaptations,
-            DetectionJobs(engine, criteria.of),
-            metrics,
-            tracing,
-            api_keys,
-            identity_provider,
-            pruner,
-            pruning,
-            Recorder(settings.data, reference_store, pruner, settings.min_free_bytes),
-            DeferredRecordings(metrics),
-            ThreadPools(),
-            inspection_stream,
-            station_frames,
-            readiness,
-            catalogue_sync,
-            key_sync,
-            geometry_changes,
-            evaluations,
-            tuning,
-            background,
+            settings=settings,
+            encoder=encoder,
+            engine=engine,
+            reference_store=reference_store,
+            worker=worker,
+            detecting=detecting,
+            decoder=decoder,
+            onboarding=onboarding,
+            onboarding_decoder=onboarding_decoder,
+            calibrations=calibrations,
+            adaptations=adaptations,
+            detection_jobs=DetectionJobs(engine, CurrentCriteria(calibrations, adaptations).of),
+            metrics=metrics,
+            tracing=tracing,
+            api_keys=api_keys,
+            identity_provider=identity_provider,
+            pruner=pruner,
+            pruning=pruning,
+            recorder=Recorder(settings.data, reference_store, pruner, settings.min_free_bytes),
+            deferred=DeferredRecordings(metrics),
+            thread_pools=ThreadPools(),
+            inspection_stream=inspection_stream,
+            station_frames=station_frames,
+            readiness=readiness,
+            background=background,
         )
 
     def begin(self) -> None:
         """Send a first image through the encoder, then begin all background work."""
         self.readiness.round(patience=_START_SECONDS)
-        self.background.start()
+        self.background.supervisor.start()
 
     def stop(self) -> None:
         """Finish accepted work, then release all resources."""
-        self.background.stop()
+        self.background.supervisor.stop()
         self.worker.stop()
-        self.background.join(_JOIN_SECONDS)
+        self.background.supervisor.join(_JOIN_SECONDS)
         self.decoder.close()
         self.onboarding_decoder.close()
         self.thread_pools.close()
@@ -306,7 +240,7 @@ class AppState:
     @property
     def not_ready_reason(self) -> str | None:
         """Why the service is not ready to inspect, in one line; None when it is."""
-        ended = [task.name for task in self.background.states() if task.state == "ended"]
+        ended = [task.name for task in self.background.supervisor.states() if task.state == "ended"]
         if ended:
             return f"Background work has ended ({', '.join(ended)}): restart the service."
         return self.descriptor_shortage.reason or self.readiness.reason
@@ -322,7 +256,9 @@ class AppState:
             return
         end = time.monotonic() + _MAX_VERSION_WAIT_SECONDS
         with suppress(Exception):  # the task logs what went wrong; another look may go well
-            await asyncio.wait_for(asyncio.wrap_future(self.catalogue_sync.soon()), _MAX_VERSION_WAIT_SECONDS)
+            await asyncio.wait_for(
+                asyncio.wrap_future(self.background.catalogue_sync.soon()), _MAX_VERSION_WAIT_SECONDS
+            )
         while self.reference_store.memory.version < version:
             if self.reference_store.published.superseded_by is not None:
                 raise MemoryInactive("the references have been re-encoded into another memory")
@@ -331,6 +267,16 @@ class AppState:
                     f"The snapshot is {self.reference_store.memory.version}, not yet {version}; ask again."
                 )
             await asyncio.sleep(0.05)
+
+
+def _warm_up(worker: InferenceWorker, backend: Backend, reference_store: ReferenceStore, settings: Settings) -> None:
+    """Compile what compiles at its first use, on the worker's thread: CUDA graphs belong to one."""
+    if settings.compile_encoder:
+        worker.submit_calibration(lambda _: warm_up(backend.encoder, settings.batch_size)).result()
+    if backend.encoder.device.type == "cuda":
+        stored = reference_store.catalogue.categories.settings().values()
+        rhos = {CategorySettings.rho, *(category.rho for category in stored)}
+        worker.submit_calibration(lambda memory: warm_up_search(backend.engine, memory, rhos)).result()
 
 
 def _in_flight_limits(settings: Settings, images: int, retry_after: Callable[[], int]) -> InFlightLimits:

@@ -39,7 +39,9 @@ async def readyz(state: Annotated[AppState, Depends(app_state)]) -> Ready:
     The service checks itself every two seconds, so that a request is cheap. Failing background tasks are listed in
     `failing`; they are retried, and detection continues.
     """
-    failing = tuple(TaskView(**asdict(task)) for task in state.background.states() if task.state != "working")
+    failing = tuple(
+        TaskView(**asdict(task)) for task in state.background.supervisor.states() if task.state != "working"
+    )
     reason = state.not_ready_reason
     if reason is not None:
         raise ProblemError(

@@ -99,7 +99,7 @@ async def add(
             reason = outcome.reason if isinstance(outcome, ImageRejected) else "reference"
             detail = outcome.detail if isinstance(outcome, ImageRejected) else str(outcome)
             results.append(LabelledImageResult(filename=file.name, status="rejected", reason=reason, detail=detail))
-    state.evaluations.soon()
+    state.background.evaluations.soon()
     return LabelledImagesAdded(results=tuple(results))
 
 
@@ -122,7 +122,7 @@ async def mask(
     [file] = upload.files
     await state.onboarding_decoder.read(file)
     labelled_image = await set_labelled_mask(state, name, image_id, file.data, detect_suffix(file.data))
-    state.evaluations.soon()
+    state.background.evaluations.soon()
     return _image_view(labelled_image)
 
 
@@ -130,7 +130,7 @@ async def mask(
 async def remove(name: Name, image_id: Id, state: Annotated[AppState, Depends(app_state)]) -> LabelledImagesResponse:
     """Take an image out of a test set; the answer is what is left. Evaluations that it was in keep their results."""
     await asyncio.to_thread(state.reference_store.catalogue.labelled_sets.remove, name, image_id)
-    state.evaluations.soon()
+    state.background.evaluations.soon()
     return await labelled_images(name, state)
 
 

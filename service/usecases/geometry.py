@@ -66,7 +66,7 @@ async def change_geometry(state: AppState, category: str, choice: GeometryChoice
     await asyncio.to_thread(
         state.reference_store.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()
     )
-    state.geometry_changes.soon()
+    state.background.geometry_changes.soon()
 
 
 def resolved(

@@ -27,7 +27,7 @@ async def request_tuning(state: AppState, category: str) -> None:
     if (reason := too_few(len(images) - defective, defective)) is not None:
         raise Conflict(reason)
     await asyncio.to_thread(state.reference_store.catalogue.tunings.request, category, len(images))
-    state.tuning.soon()
+    state.background.tuning.soon()
 
 
 async def tuning_status(state: AppState, category: str) -> TuningStatus | None:
