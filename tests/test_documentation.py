@@ -57,7 +57,9 @@ def test_every_metric_is_in_the_metrics_page_with_its_kind_labels_and_meaning(tm
         documented[name] = (kind.strip(), tuple(re.findall(r"`(\w+)`", labels)), meaning.strip())
     # The labels of a gauge that has no series at the moment are not known here.
     assert {name: (kind, meaning) for name, (kind, _, meaning) in documented.items()} == {
-        each.name: (each.type, each.documentation) for each in collected if each.name.startswith("touchstone_")
+        metric.name: (metric.type, metric.documentation)
+        for metric in collected
+        if metric.name.startswith("touchstone_")
     }
     for family in collected:
         for sample in family.samples if family.name in documented else ():

@@ -98,7 +98,7 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     response = client.detect([part(first + 1), part(first + 2)], map="png", station=name)
     assert [type(result) for result in response.results] == [Detection, Detection]
     listed = list(client.inspections(InspectionFilter(station=name), page_size=2))
-    assert [inspection.at for inspection in listed] == sorted((each.at for each in listed), reverse=True)
+    assert [inspection.at for inspection in listed] == sorted((inspection.at for inspection in listed), reverse=True)
     assert len(listed) == 3
     assert len(client.inspections_csv(InspectionFilter(text=name[:-1], part_id="p")).splitlines()) == 2
     trend = client.trend(InspectionFilter(station=name), points=1)
@@ -154,7 +154,7 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     assert region_of_interest.polygons[0][0] == pytest.approx((0.5, 0.0), abs=0.02)
     mask = decode_image(client.mask(name))
     assert (mask[:, :100].max(), mask[20:236, 156:236].min()) == (0, 255)
-    assert {each.category for each in client.drift(name, limit=1).parts} <= {name}
+    assert {part.category for part in client.drift(name, limit=1).parts} <= {name}
 
     [kept] = client.add_labelled_images(name, [part(first + 50, scratched=True)], defective=True)
     assert kept.id is not None
@@ -224,9 +224,9 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=name):
         client.category(name)
     assert {category.name: category.references for category in client.removed_categories()}[name] == 3
-    again = client.restore_category(name, page_size=2)
-    assert (again.restored, again.lost, again.category.references) == (3, (), 3)
-    assert again.category.settings.k == 7
+    restored = client.restore_category(name, page_size=2)
+    assert (restored.restored, restored.lost, restored.category.references) == (3, (), 3)
+    assert restored.category.settings.k == 7
     assert [reference.id for reference in client.references(name, from_feedback=True)] == []
     client.remove_category(name)
     with pytest.raises(ImageRejected) as rejected:
@@ -251,7 +251,7 @@ def test_every_parameter_of_a_route_is_an_argument_of_its_method(service: str) -
         arguments[call.method, call.route] |= names | ({"images"} if call.images else set())
     for (method, route), names in arguments.items():
         operation = document["paths"][route][method.lower()]
-        parameters = {each["name"] for each in operation.get("parameters", ())}
+        parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
         for content in operation.get("requestBody", {}).get("content", {}).values():
             schema = content["schema"]
             if "$ref" in schema:
@@ -359,7 +359,7 @@ def test_a_large_upload_is_split_into_requests_that_the_service_accepts(service:
     with Client(service, retries=Retries(max_attempts=2)) as client:
         # The service accepts at most 64 images per request: a batch of 100 has to be split.
         result = client.onboard("long", paths, progress=reported.append, limits=BatchLimits(max_images=100))
-        assert [each.filename for each in result.results] == [path.name for path in paths]
+        assert [image.filename for image in result.results] == [path.name for path in paths]
         assert (result.added, result.duplicates, result.rejected) == (149, 0, 1)
         assert result.results[70].reason == "not-an-image"
         assert [progress.done for progress in reported] == [50, 100, 150]
@@ -372,6 +372,6 @@ def test_a_large_upload_is_split_into_requests_that_the_service_accepts(service:
 def test_each_image_of_an_upload_that_is_refused_as_a_whole_has_its_own_reason(service: str) -> None:
     with Client(service) as client:
         result = client.onboard("rejected", [b"not an image", b"", part(1)[:400]])
-        assert [each.status for each in result.results] == ["rejected"] * 3
-        assert [each.reason for each in result.results] == ["not-an-image", "empty", "damaged"]
+        assert [image.status for image in result.results] == ["rejected"] * 3
+        assert [image.reason for image in result.results] == ["not-an-image", "empty", "damaged"]
         assert result.version is None

@@ -203,9 +203,9 @@ def test_watching_does_not_depend_on_this_machines_clock(
         timer = threading.Timer(20, client.close)  # ends a watch that finds nothing
         timer.start()
         try:
-            found = next(watch).id
+            inspection_id = next(watch).id
         finally:
             timer.cancel()
             stop.set()
             inspecting.join()
-        assert found in inspected
+        assert inspection_id in inspected

@@ -131,7 +131,7 @@ def test_an_image_that_the_service_fails_on_is_refused_and_the_others_are_added(
     failed, added = error_response("internal", 500), (200, {}, json.dumps(ADDED))
     with scripted_server(failed, added, failed, added) as server, Client(server.url, retries=QUICK) as client:
         result = client.onboard("a", [b"1", b"2", b"3"])
-        assert [each.status for each in result.results] == ["added", "rejected", "added"]
+        assert [image.status for image in result.results] == ["added", "rejected", "added"]
         assert (result.results[1].reason, result.results[1].detail) == ("internal", "about internal")
 
 

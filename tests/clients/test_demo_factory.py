@@ -20,9 +20,9 @@ EVERY_DEFECT = [(product, kind) for product in PRODUCTS for kind in defect_kinds
 
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_the_same_seed_renders_the_same_image_and_another_seed_another_one(product: str) -> None:
-    first, again, other = render_good(product, 3), render_good(product, 3), render_good(product, 4)
-    np.testing.assert_array_equal(first.image, again.image)
-    assert encode_png(first.image) == encode_png(again.image)
+    first, repeated, other = render_good(product, 3), render_good(product, 3), render_good(product, 4)
+    np.testing.assert_array_equal(first.image, repeated.image)
+    assert encode_png(first.image) == encode_png(repeated.image)
     assert np.abs(first.image.astype(int) - other.image).mean() > 1
     assert first.image.shape == (512, 512, 3)
     assert first.image.dtype == np.uint8
@@ -48,10 +48,10 @@ def test_a_defect_is_inside_its_mask_and_nowhere_else(product: str, kind: str) -
         changed = np.abs(good.image.astype(int) - bad.image).max(axis=2)
         assert changed[bad.mask > 0].mean() > 5
         assert changed[bad.mask == 0].mean() < 1
-    again = render_defective(product, seed, kind)
-    assert again.mask is not None
-    np.testing.assert_array_equal(bad.image, again.image)
-    np.testing.assert_array_equal(bad.mask, again.mask)
+    repeated = render_defective(product, seed, kind)
+    assert repeated.mask is not None
+    np.testing.assert_array_equal(bad.image, repeated.image)
+    np.testing.assert_array_equal(bad.mask, repeated.mask)
 
 
 def test_five_products_have_at_least_five_kinds_of_defect_each() -> None:

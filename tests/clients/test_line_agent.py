@@ -174,8 +174,8 @@ part_node = "ns=2;s=Part"
     assert [path.read_bytes() for path in sorted(stored.glob("*.png"))] == [part(3000 + n) for n in range(dropped)]
     assert not [path for path in incoming.iterdir() if path.is_file()]
     # The service inspected each part once, and its history agrees with the records.
-    assert sorted(each.part_id or "" for each in inspected["lab"]) == expected
-    assert {each.id for each in inspected["lab"]} == {line["inspection_id"] for line in lines}
+    assert sorted(inspection.part_id or "" for inspection in inspected["lab"]) == expected
+    assert {inspection.id for inspection in inspected["lab"]} == {line["inspection_id"] for line in lines}
 
     # The camera: per part one decision at every gate, and one record.
     parts = [f"p{index:03d}" for index in range(triggered)]
@@ -192,7 +192,7 @@ part_node = "ns=2;s=Part"
         recorded[5] = sent[5]
     assert recorded == sent
     assert {message["outcome"] for message in messages} == {"inspected"}
-    assert sorted(each.part_id or "" for each in inspected["press"]) == parts
+    assert sorted(inspection.part_id or "" for inspection in inspected["press"]) == parts
     writes = plant.printed("modbus_server")
     assert written_indices() == [decision["sequence"] for decision in decisions]
     before = {words[2]: writes[index - 1] for index, words in enumerate(writes) if words[:2] == ["register", "3"]}
@@ -288,7 +288,7 @@ sink = [{{ kind = "csv", path = "{results}" }}]
     def lines() -> list[str]:
         if not results.exists():
             return []
-        return [each["part_id"] for each in csv.DictReader(results.read_text().splitlines())]
+        return [line["part_id"] for line in csv.DictReader(results.read_text().splitlines())]
 
     with agent.start() as process:
         wait_until(lambda: len(lines()) >= 2, "the first frames")
@@ -345,7 +345,7 @@ sink = [{{ kind = "webhook", url = "http://127.0.0.1:{port}/parts" }}]
         server.shutdown()
         thread.join()
         server.server_close()
-    assert [each for each, _ in received] == [str(index) for index in range(6)]
+    assert [key for key, _ in received] == [str(index) for index in range(6)]
     assert len({key for _, key in received}) == 6
     assert not list(incoming.glob("*.png"))
     stored = (tmp_path / "parts.sqlite").stat().st_size

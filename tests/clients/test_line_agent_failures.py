@@ -57,10 +57,10 @@ def test_a_part_that_is_refused_for_good_is_recorded_and_the_next_part_is_inspec
             wait_until(lambda: agent.errors() == {"line": {}}, "no errors")
             assert agent.metric("parts_completed_total", station="line", outcome="refused") == 1
             assert "p1" in httpx.get(f"http://127.0.0.1:{agent.port}/").text
-    found = records(tmp_path)
-    assert [each["outcome"] for each in found] == ["inspected", "refused", "inspected", "inspected"]
-    assert (found[1]["decision"], found[1]["reason"]) == ("reject", "fail-safe")
-    assert f"returned {status}" in found[1]["detail"]
+    recorded = records(tmp_path)
+    assert [record["outcome"] for record in recorded] == ["inspected", "refused", "inspected", "inspected"]
+    assert (recorded[1]["decision"], recorded[1]["reason"]) == ("reject", "fail-safe")
+    assert f"returned {status}" in recorded[1]["detail"]
     attempts = front.requests.count(("/detect", "p1.png"))
     assert attempts == (1 if status < 500 else 4), "one before the deadline, and three later ones"
 

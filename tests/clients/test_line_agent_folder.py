@@ -107,7 +107,7 @@ class RunningFeed:
         self._thread.join()
 
     def names(self) -> list[str]:
-        return [each.filename for each in self.accepted]
+        return [part.filename for part in self.accepted]
 
     def _run(self) -> None:
         self._task = self._loop.create_task(self.source.run(self._accept, self._release))
@@ -207,7 +207,7 @@ def test_images_of_the_same_name_size_and_time_are_separate_parts(folder: Path) 
         for index in range(3):
             put(folder / "image.bmp", same_size[0], clock)
             wait_until(taken(feed, folder / "image.bmp", index + 7), "read", 20)
-    assert [each.data for each in feed.accepted] == [*same_size * 3, *[same_size[0]] * 3]
+    assert [accepted.data for accepted in feed.accepted] == [*same_size * 3, *[same_size[0]] * 3]
 
 
 def test_a_moved_file_is_not_replaced_by_a_later_one_of_the_same_name(folder: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_file_that_is_replaced_while_it_is_stored_is_a_part_too(folder: Path) 
         wait_until(lambda: feed.offered, "the first is being stored", 20)
         put(folder / "image.png", part(2))
         wait_until(lambda: len(feed.accepted) == 2, "both", 20)
-    assert [each.data for each in feed.accepted] == [part(1), part(2)]
+    assert [accepted.data for accepted in feed.accepted] == [part(1), part(2)]
 
 
 def test_a_file_is_read_when_it_is_complete_however_slowly_it_is_written(folder: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_file_is_read_when_it_is_complete_however_slowly_it_is_written(folder:
             assert len(feed.accepted) == 1
             file.write(data)
         wait_until(lambda: len(feed.accepted) == 2, "the copy", 20)
-    assert [each.data for each in feed.accepted] == [data, data]
+    assert [accepted.data for accepted in feed.accepted] == [data, data]
 
 
 def test_a_file_that_stays_incomplete_is_read_as_it_is_and_does_not_block_the_others(folder: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_file_that_stays_incomplete_is_read_as_it_is_and_does_not_block_the_ot
         put(folder / "3.png", part(4))
         wait_until(lambda: feed.names()[:1] == ["3.png"], "the complete one first", 20)
         wait_until(lambda: len(feed.accepted) == 3, "the others", 20)
-    assert [each.data for each in feed.accepted[1:]] == [cut, b""]
+    assert [accepted.data for accepted in feed.accepted[1:]] == [cut, b""]
 
 
 def test_an_unreadable_file_is_a_part_without_an_image_and_does_not_block_the_others(folder: Path) -> None:
@@ -390,8 +390,8 @@ sink = [{{ kind = "csv", path = "{tmp_path}/other.csv" }}]
         assert "p1.xml" in page
         assert "1-teil_\ufffd" in page
         assert "ignored, not an image suffix: p1.xml" in agent.log.read_text()
-    found = {line["part_id"]: (line["outcome"], line["decision"]) for line in lines()}
-    assert found.keys() == {"1-teil_\ufffd", "2-control\ufffd\ufffd", "3-mem", "4", "5"}
-    assert found["3-mem"] == ("no-image", "reject")
-    assert found["4"] == ("refused", "reject")
-    assert {found[name][0] for name in found.keys() - {"3-mem", "4"}} == {"inspected"}
+    outcomes = {line["part_id"]: (line["outcome"], line["decision"]) for line in lines()}
+    assert outcomes.keys() == {"1-teil_\ufffd", "2-control\ufffd\ufffd", "3-mem", "4", "5"}
+    assert outcomes["3-mem"] == ("no-image", "reject")
+    assert outcomes["4"] == ("refused", "reject")
+    assert {outcomes[name][0] for name in outcomes.keys() - {"3-mem", "4"}} == {"inspected"}

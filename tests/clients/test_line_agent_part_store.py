@@ -116,8 +116,8 @@ def test_a_sink_that_is_added_later_receives_the_parts_captured_from_then_on(par
 def test_a_csv_line_is_written_once_and_completely_after_a_power_failure(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
 
-    def record(number: int, part_id: str) -> Record:
-        return Record(Part(number, f"key{number}", "a", part_id, "x.png", 0.0), ACCEPT, NORMAL)
+    def record(sequence: int, part_id: str) -> Record:
+        return Record(Part(sequence, f"key{sequence}", "a", part_id, "x.png", 0.0), ACCEPT, NORMAL)
 
     async def deliver(*records: Record) -> None:
         for record in records:

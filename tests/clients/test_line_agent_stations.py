@@ -48,10 +48,10 @@ def reported(client: Client, name: str) -> Station | None:
 
 
 def component(client: Client, station: str, start: str) -> StationComponent:
-    found = reported(client, station)
-    assert found is not None
-    [component] = [each for each in found.components if each.name.startswith(start)]
-    return component
+    station_report = reported(client, station)
+    assert station_report is not None
+    [matching] = [component for component in station_report.components if component.name.startswith(start)]
+    return matching
 
 
 def test_sources_gates_and_sinks_are_reported_with_their_errors_and_without_secrets_until_the_agent_is_killed(
@@ -68,7 +68,7 @@ def test_sources_gates_and_sinks_are_reported_with_their_errors_and_without_secr
             station = reported(client, "reported")
             assert station is not None
             assert not station.silent
-            assert [(each.role, each.count) for each in station.components] == [
+            assert [(component.role, component.count) for component in station.components] == [
                 ("source", 2),
                 ("gate", 0),
                 ("sink", 2),

@@ -22,36 +22,36 @@ ONCE = {"migrate", "indexer"}
 
 
 def test_every_container_is_confined() -> None:
-    for name, each in SERVICES.items():
-        assert each["read_only"] is True, name
-        assert each["cap_drop"] == ["ALL"], name
-        assert set(each.get("cap_add", ())) <= ({"NET_BIND_SERVICE"} if name == "proxy" else set()), name
-        assert each["security_opt"] == ["no-new-privileges:true"], name
-        assert "privileged" not in each, name
-        assert "network_mode" not in each, name
-        assert each["restart"] == ("no" if name in ONCE else "unless-stopped"), name
-        assert all(volume.split(":")[0] != "/var/run/docker.sock" for volume in each["volumes"]), name
+    for name, service in SERVICES.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert set(service.get("cap_add", ())) <= ({"NET_BIND_SERVICE"} if name == "proxy" else set()), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+        assert "network_mode" not in service, name
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
+        assert all(volume.split(":")[0] != "/var/run/docker.sock" for volume in service["volumes"]), name
 
 
 def test_what_runs_for_long_has_a_health_check_and_a_version() -> None:
     in_image = "HEALTHCHECK" in (ROOT / "docker/Dockerfile").read_text()
-    for name, each in SERVICES.items():
-        tag = each["image"].rsplit(":", 1)[1]
+    for name, service in SERVICES.items():
+        tag = service["image"].rsplit(":", 1)[1]
         assert re.search(r"\d+\.\d+", tag), name
         if name not in ONCE:
-            assert "healthcheck" in each or ("build" in each and in_image), name
+            assert "healthcheck" in service or ("build" in service and in_image), name
 
 
 def test_ports_are_open_on_loopback_only_unless_told_otherwise() -> None:
-    published = {port for each in SERVICES.values() for port in each.get("ports", ())}
+    published = {port for service in SERVICES.values() for port in service.get("ports", ())}
     assert published == {"${LISTEN:-127.0.0.1}:${HTTPS_PORT:-8443}:8443", "127.0.0.1:${GRAFANA_PORT:-3000}:3000"}
     assert COMPOSE["networks"]["inside"]["internal"] is True
-    assert {name for name, each in SERVICES.items() if "outside" in each["networks"]} == {"proxy", "grafana"}
+    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == {"proxy", "grafana"}
 
 
 def test_no_secret_is_in_an_environment_variable_and_all_are_made_by_prepare(tmp_path: Path) -> None:
-    for name, each in SERVICES.items():
-        for variable in each.get("environment") or ():
+    for name, service in SERVICES.items():
+        for variable in service.get("environment") or ():
             assert not re.search(r"PASSWORD$|_URL$|TOKEN|SECRET|KEY$", variable), (name, variable)
     copy = tmp_path / "docker"
     copy.mkdir()
@@ -76,7 +76,10 @@ def test_a_secret_file_is_a_setting(tmp_path: Path) -> None:
 def test_every_variable_of_the_compose_file_is_explained_in_the_example() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     used = set(re.findall(r"\$\{(\w+)", text)) | {
-        name for each in SERVICES.values() for name, value in (each.get("environment") or {}).items() if value is None
+        name
+        for service in SERVICES.values()
+        for name, value in (service.get("environment") or {}).items()
+        if value is None
     }
     explained = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert explained - {"COMPOSE_PROFILES"} == used
@@ -86,8 +89,8 @@ def test_every_variable_of_the_compose_file_is_explained_in_the_example() -> Non
 
 def test_the_dockerfile_passes_hadolint() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
-    found = subprocess.run([hadolint, ROOT / "docker/Dockerfile"], capture_output=True, text=True)
-    assert (found.returncode, found.stdout) == (0, ""), found.stdout + found.stderr
+    lint = subprocess.run([hadolint, ROOT / "docker/Dockerfile"], capture_output=True, text=True)
+    assert (lint.returncode, lint.stdout) == (0, ""), lint.stdout + lint.stderr
 
 
 def test_the_images_pin_a_version_of_every_dependency_that_fits() -> None:

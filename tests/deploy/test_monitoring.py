@@ -28,13 +28,13 @@ def queries() -> Iterator[str]:
 
 def series() -> dict[str, set[str]]:
     """Every series name with its labels, from docs/metrics.md, which a test holds to the service."""
-    found: dict[str, set[str]] = {}
+    documented: dict[str, set[str]] = {}
     page = (ROOT / "docs/metrics.md").read_text()
     for name, kind, labels in re.findall(r"^\| `(touchstone_\w+)` \| (\w+) \|(.*?)\|", page, re.MULTILINE):
         suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}[kind]
         for suffix in suffixes:
-            found[name + suffix] = set(re.findall(r"`(\w+)`", labels)) | ({"le"} if suffix == "_bucket" else set())
-    return found
+            documented[name + suffix] = set(re.findall(r"`(\w+)`", labels)) | ({"le"} if suffix == "_bucket" else set())
+    return documented
 
 
 @pytest.mark.parametrize("query", sorted(set(queries())))

@@ -55,9 +55,9 @@ def test_a_full_gpu_is_an_error_until_memory_is_free_again() -> None:
         engine.max_similarity(memory, patches, np.arange(20), 1)
     del hog
     torch.cuda.empty_cache()
-    again = TorchEngine(CUDA).max_similarity(memory, patches, np.arange(20), 1)
+    afterwards = TorchEngine(CUDA).max_similarity(memory, patches, np.arange(20), 1)
     expected = best_similarities(patches.numpy(), stored, memory.space.global_grid, 1)
-    np.testing.assert_allclose(again, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(afterwards, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.skipif(not hasattr(faiss, "StandardGpuResources"), reason="this FAISS was built without CUDA")
@@ -69,16 +69,16 @@ def test_faiss_on_the_card_finds_what_the_host_finds_under_filters_and_removals(
         query = random_features(memory.space, 1, seed).global_descriptors[0].numpy()
         for category in (None, "bolt", "nut"):
             expected = memory.nearest_references(query, 12, category, (4,))
-            found = index.nearest_references(memory, query, 12, category, (4,))
-            np.testing.assert_array_equal(found.rows, expected.rows)
+            retrieved = index.nearest_references(memory, query, 12, category, (4,))
+            np.testing.assert_array_equal(retrieved.rows, expected.rows)
 
 
 @pytest.mark.parametrize("side", [300, 512, 2048])
 def test_the_card_prepares_within_a_255th_of_pillow(side: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
     geometry = InputGeometry.paper(512, 448)
-    found = DevicePreprocessor(CUDA, geometry)(image, geometry).window
-    assert (found.cpu().int() - preprocess(image, InputGeometry.paper(512, 448)).int()).abs().max() <= 1
+    prepared = DevicePreprocessor(CUDA, geometry)(image, geometry).window
+    assert (prepared.cpu().int() - preprocess(image, InputGeometry.paper(512, 448)).int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -88,5 +88,5 @@ def test_half_precision_on_the_card_stays_near_float32_on_the_cpu(compiled: bool
     torch.manual_seed(0)
     plain = encoder_of(QUICK, torch.device("cpu"), False)
     batch = torch.randint(0, 256, (5, 3, QUICK.crop, QUICK.crop), dtype=torch.uint8)
-    found, expected = on_card.encode(batch), plain.encode(batch)
-    assert F.cosine_similarity(found.patches.cpu(), expected.patches, dim=-1).min() > 0.995
+    encoded, expected = on_card.encode(batch), plain.encode(batch)
+    assert F.cosine_similarity(encoded.patches.cpu(), expected.patches, dim=-1).min() > 0.995

@@ -8,5 +8,5 @@ from playwright.sync_api import Page
 
 def assert_accessible(page: Page) -> None:
     """Fails with axe's own report where a page breaks one of its rules (WCAG 2 A and AA, and best practice)."""
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    report = Axe().run(page)
+    assert report.violations_count == 0, report.generate_report()

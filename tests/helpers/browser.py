@@ -59,10 +59,10 @@ class Watched:
 def inspect(server: ServerProcess, seed: int, station: str, *, scratched: bool = False) -> str:
     """Send a disc to the service; returns the inspection's id."""
     files = [("images", (f"{seed}.png", part(seed, scratched=scratched), "image/png"))]
-    answer = server.client.post(
+    response = server.client.post(
         "/detect", data={"category": "disc", "station": station}, files=files
     ).raise_for_status()
-    inspection_id: str = answer.json()["results"][0]["id"]
+    inspection_id: str = response.json()["results"][0]["id"]
     return inspection_id
 
 

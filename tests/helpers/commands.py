@@ -50,5 +50,5 @@ def references(reference_store: ReferenceStore) -> dict[str, str]:
     """Category by file name, of every live reference; fails if an image is there twice."""
     page = reference_store.catalogue.references.page(limit=1000)
     assert page.next_cursor is None
-    assert len({each.image_sha256 for each in page.items}) == len(page.items)
-    return {each.filename: each.category for each in page.items}
+    assert len({reference.image_sha256 for reference in page.items}) == len(page.items)
+    return {reference.filename: reference.category for reference in page.items}

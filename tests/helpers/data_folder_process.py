@@ -103,11 +103,11 @@ class Appending:
 
 def _append_images(root: Path, database: str, category: str, first: int, count: int, answers: Connection) -> None:
     folder = StoreParts.open(root, database)
-    for index in range(first, first + count, 2):
-        indices = (index, index + 1)
-        appended = folder.append(category, [f"image {each}".encode() for each in indices])
-        for each, reference_id in zip(indices, appended.reference_ids, strict=True):
-            answers.send((appended.version, reference_id, each))
+    for start in range(first, first + count, 2):
+        indices = (start, start + 1)
+        appended = folder.append(category, [f"image {index}".encode() for index in indices])
+        for index, reference_id in zip(indices, appended.reference_ids, strict=True):
+            answers.send((appended.version, reference_id, index))
 
 
 def fill_disk(root: Path) -> None:
@@ -149,14 +149,14 @@ def fill_disk(root: Path) -> None:
     (root / "ballast").unlink()
     reserve.unlink()
     folder.sweep()
-    again = folder.append("bolt", [b"there is room again"])
+    after = folder.append("bolt", [b"there is room again"])
     placed = folder.catalogue.segments.changes_since(0, folder.memory.id).added
     rows = [
-        (entry.reference_id, folder.segments.read(each.segment.name, each.segment.sha256).codes[entry.row])
-        for each in placed
-        for entry in each.rows
+        (entry.reference_id, folder.segments.read(segment.segment.name, segment.segment.sha256).codes[entry.row])
+        for segment in placed
+        for entry in segment.rows
     ]
-    assert [reference_id for reference_id, _ in rows] == [*acknowledged, *again.reference_ids]
+    assert [reference_id for reference_id, _ in rows] == [*acknowledged, *after.reference_ids]
     for reference_id, codes in rows:
         original = folder.originals.read(folder.catalogue.references.get(reference_id).image_sha256, ".png")
         assert np.array_equal(arrays_of([original])[1][0], codes)

@@ -124,7 +124,7 @@ class DatabaseProxy:
 
 
 def _end(*sockets: socket.socket) -> None:
-    for each in sockets:
+    for connection in sockets:
         with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
-        each.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()

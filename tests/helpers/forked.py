@@ -39,11 +39,11 @@ class ForkedProcess:
         """The exit code once it has ended."""
         return self._process.exitcode
 
-    def send_signal(self, number: int) -> None:
+    def send_signal(self, signal_number: int) -> None:
         """Nothing happens if it has ended, which the process that forked it may know first."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                os.kill(self.pid, signal_number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -67,9 +67,9 @@ def _run(
     errors: Path | None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which the process that forks ignores
-    for number, path in ((1, output), (2, errors)):
+    for descriptor, path in ((1, output), (2, errors)):
         file = 1 if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(file, number)
+        os.dup2(file, descriptor)
     os.environ.clear()
     os.environ |= environment
     target(*arguments)

@@ -49,9 +49,9 @@ def teach(client: Web, category: str, *images: bytes, rate: float | None = None)
 
 def onboard(client: Web, category: str, *images: bytes) -> list[int]:
     """Onboard images, all of which must be accepted; returns their ids."""
-    answer = client.post("/references", data={"category": category}, files=files(*images))
-    assert answer.status_code == 200, answer.text
-    return [result["reference_id"] for result in answer.json()["results"]]
+    response = client.post("/references", data={"category": category}, files=files(*images))
+    assert response.status_code == 200, response.text
+    return [result["reference_id"] for result in response.json()["results"]]
 
 
 def wait_until_calibrated(client: Web, category: str, seconds: float = 60) -> dict[str, object]:
@@ -66,9 +66,9 @@ def wait_until_calibrated(client: Web, category: str, seconds: float = 60) -> di
 
 
 def inspect(client: Web, image: bytes, **fields: str) -> dict[str, Any]:
-    answer = client.post("/detect", data=fields, files=files(image))
-    assert answer.status_code == 200, answer.text
-    result: dict[str, Any] = answer.json()["results"][0]
+    response = client.post("/detect", data=fields, files=files(image))
+    assert response.status_code == 200, response.text
+    result: dict[str, Any] = response.json()["results"][0]
     return result
 
 
@@ -83,16 +83,16 @@ def made_from(client: Web, category: str = "disc") -> dict[int, str]:
     return {made["id"]: made["inspection_id"] for made in references if made["inspection_id"] is not None}
 
 
-def check_problem(answer, status: int, kind: str) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def check_problem(response, status: int, kind: str) -> dict[str, object]:  # type: ignore[no-untyped-def]
     """The answer is this problem, whole, and names nothing of the machine it ran on."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, object] = answer.json()
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, object] = response.json()
     assert body["type"] == f"/problems/{kind}"
     assert body["status"] == status
     assert body["title"]
     assert body["detail"]
-    assert body["request_id"] == answer.headers["x-request-id"]
-    assert "Traceback" not in answer.text
-    assert "/site-packages/" not in answer.text
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+    assert "/site-packages/" not in response.text
     return body

@@ -10,11 +10,11 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scrape(client: TestClient) -> Series:
     """Every series' value now."""
-    answer = client.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=")
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
     return {
         (sample.name.removeprefix("touchstone_"), frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.text)
+        for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
 

@@ -67,9 +67,9 @@ class OidcProvider:
 
     def log_in(self, authorization_url: str, who: str) -> dict[str, str]:
         """What the provider sends back to the console once somebody has logged in there."""
-        answer = httpx.post(authorization_url, data={"sub": who})
-        assert answer.status_code == 302, answer.text
-        return dict(httpx.URL(answer.headers["location"]).params)
+        response = httpx.post(authorization_url, data={"sub": who})
+        assert response.status_code == 302, response.text
+        return dict(httpx.URL(response.headers["location"]).params)
 
     def change(self, **behaviour: object) -> None:
         """Behave otherwise: `key` renews it, `lifetime` of ID tokens in seconds, `claims` that they hold instead."""
@@ -241,9 +241,9 @@ def _serve(port: int) -> None:
     @app.post("/behaviour")
     def change() -> Any:
         behaviour.update(request.get_json())
-        number = behaviour["key"]
-        if number not in keys:
-            keys[number] = RSAKey.generate_key(2048, {"kid": str(number), "use": "sig", "alg": "RS256"})
+        key_id = behaviour["key"]
+        if key_id not in keys:
+            keys[key_id] = RSAKey.generate_key(2048, {"kid": str(key_id), "use": "sig", "alg": "RS256"})
         return jsonify(behaviour)
 
     app.run("127.0.0.1", port, threaded=True)

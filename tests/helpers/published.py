@@ -49,7 +49,7 @@ def published() -> dict[str, Published]:
     """By architecture, what was recorded with timm."""
     with safe_open(RECORDED, "pt") as file:
         stored = json.loads(file.metadata()["models"])
-    return {name: Published(**each) for name, each in stored.items()}
+    return {name: Published(**fields) for name, fields in stored.items()}
 
 
 def recorded(architecture: str, crop: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,7 +155,7 @@ def record() -> None:
                     output_fmt="NLC",
                     intermediates_only=True,
                 )
-            patches = torch.stack([projected(F.normalize(each, dim=-1)) for each, _ in layers], dim=1)
+            patches = torch.stack([projected(F.normalize(tokens, dim=-1)) for tokens, _ in layers], dim=1)
             cls = projected(F.normalize(layers[-1][1][:, 0], dim=-1))
             tensors |= {f"{name} {crop} cls": cls, f"{name} {crop} patches": patches}
             described[name] = {"architecture": name, "mean": mean, "std": std, "shapes": shapes}

@@ -98,9 +98,9 @@ class ServerProcess:
     def teach(self, category: str, *images: bytes) -> None:
         """Make images references of a category, all of which must be accepted."""
         files = [("images", (f"{index}.png", data, "image/png")) for index, data in enumerate(images)]
-        answer = self.client.post("/references", data={"category": category}, files=files)
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["added"] == len(images)
+        response = self.client.post("/references", data={"category": category}, files=files)
+        assert response.status_code == 200, response.text
+        assert response.json()["added"] == len(images)
 
     def wait_until_calibrated(self, category: str) -> None:
         """Return once the category's threshold rests on every reference there is."""
@@ -137,7 +137,7 @@ class ServerProcess:
 
     def score(self, image: bytes) -> float:
         """The score of one image."""
-        answer = self.client.post("/detect", files=[("images", ("probe.png", image, "image/png"))])
-        assert answer.status_code == 200, answer.text
-        score: float = answer.json()["results"][0]["score"]
+        response = self.client.post("/detect", files=[("images", ("probe.png", image, "image/png"))])
+        assert response.status_code == 200, response.text
+        score: float = response.json()["results"][0]["score"]
         return score

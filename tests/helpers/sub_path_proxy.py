@@ -57,7 +57,7 @@ class SubPathProxy:
         path = request.url.path
         if path in self._services and self._strip:
             return RedirectResponse(f"{path}/")
-        prefix = next((each for each in self._services if path == each or path.startswith(f"{each}/")), None)
+        prefix = next((served for served in self._services if path == served or path.startswith(f"{served}/")), None)
         if prefix is None:
             self.astray.append(f"{request.method} {path}")
             return PlainTextResponse("nothing here", 404)
@@ -68,21 +68,23 @@ class SubPathProxy:
         headers = [(name, value) for name, value in request.headers.raw if name != b"connection"]
         requested = client.build_request(request.method, url, headers=headers, content=await request.body())
         try:
-            answer = await client.send(requested, stream=True)
+            response = await client.send(requested, stream=True)
         except httpx.TransportError:
             await client.aclose()
             return PlainTextResponse("bad gateway", 502)
 
         async def body() -> AsyncIterator[bytes]:
             try:
-                async for part in answer.aiter_raw():
+                async for part in response.aiter_raw():
                     yield part
             finally:
-                await answer.aclose()
+                await response.aclose()
                 await client.aclose()
 
-        passed = StreamingResponse(body(), answer.status_code)
+        passed = StreamingResponse(body(), response.status_code)
         passed.raw_headers = [
-            (name.lower(), value) for name, value in answer.headers.raw if name.lower().decode() not in _OF_A_CONNECTION
+            (name.lower(), value)
+            for name, value in response.headers.raw
+            if name.lower().decode() not in _OF_A_CONNECTION
         ]
         return passed

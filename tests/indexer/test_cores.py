@@ -57,11 +57,11 @@ def test_images_of_a_batch_are_encoded_side_by_side_and_come_in_order(two_thread
     encoder = load_encoder(EncoderSettings("filterbank", resize=128, crop=112, device="cpu"))
     meeting = Meeting(encoder)
     with Cores() as cores:
-        found = cores.encoding(meeting).encode(IMAGES[:4])
+        features = cores.encoding(meeting).encode(IMAGES[:4])
     assert meeting.threads == {1}
     expected = encoder.encode(IMAGES[:4])
-    assert torch.equal(found.global_descriptors, expected.global_descriptors)
-    assert torch.equal(found.patches, expected.patches)
+    assert torch.equal(features.global_descriptors, expected.global_descriptors)
+    assert torch.equal(features.patches, expected.patches)
 
 
 def test_a_server_encodes_as_many_images_at_once_as_there_are_threads_and_the_rest_together(two_threads: None) -> None:
@@ -80,9 +80,9 @@ def test_a_server_encodes_as_many_images_at_once_as_there_are_threads_and_the_re
     caller, together, watched = threading.current_thread(), list[tuple[int, int]](), Watched(encoder)
     side_by_side = SideBySide(watched)
     for count in (5, 1, 4):
-        found = side_by_side.encode(IMAGES[:count])
-        assert torch.equal(found.patches, expected.patches[:count])
-        assert torch.equal(found.global_descriptors, expected.global_descriptors[:count])
+        features = side_by_side.encode(IMAGES[:count])
+        assert torch.equal(features.patches, expected.patches[:count])
+        assert torch.equal(features.global_descriptors, expected.global_descriptors[:count])
     assert together == [(1, 2), (1, 2)]
     assert watched.threads == {1}
     seen = list[int]()
@@ -116,8 +116,8 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
     questions = [PatchQuery(patches[index], rows[index], 1, weights) for index in range(7)]
     engine = TorchEngine(torch.device("cpu"))
     with Cores() as cores:
-        found = cores.searching(engine, torch.device("cpu")).search(memory, questions)
-    for question, answer in zip(questions, found, strict=True):
+        answers = cores.searching(engine, torch.device("cpu")).search(memory, questions)
+    for question, answer in zip(questions, answers, strict=True):
         alone = engine.max_similarity(memory, question.patches, question.rows, question.rho)
         np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
 

@@ -41,7 +41,7 @@ def with_each_command(url: str, tmp_path: Path, taught: Path) -> Iterator[Result
 
 
 def test_a_backup_in_a_bucket_is_restored_and_its_damage_is_named_and_mended(tmp_path: Path, bucket: S3Server) -> None:
-    data, again, url = tmp_path / "data", tmp_path / "again", "s3://plant/line-4/daily"
+    data, restored, url = tmp_path / "data", tmp_path / "again", "s3://plant/line-4/daily"
     assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=3), data=data).exit_code == 0
     first = touchstone("backup", url, data=data)
     assert first.exit_code == 0, first.stderr
@@ -64,18 +64,18 @@ def test_a_backup_in_a_bucket_is_restored_and_its_damage_is_named_and_mended(tmp
     assert ": 7 files, 2 of them new (" in mended.stdout
     assert mended.exit_code == 0
 
-    assert touchstone("restore", url, data=again).exit_code == 0
-    assert touchstone("verify", data=again).exit_code == 0
-    restored, reference_store = opened(again), opened(data)
-    assert references(restored) == references(reference_store)
-    restored.close()
+    assert touchstone("restore", url, data=restored).exit_code == 0
+    assert touchstone("verify", data=restored).exit_code == 0
+    restored_store, reference_store = opened(restored), opened(data)
+    assert references(restored_store) == references(reference_store)
+    restored_store.close()
     reference_store.close()
 
 
 def test_a_backup_that_was_killed_is_none_and_the_next_one_is_whole(tmp_path: Path, bucket: S3Server) -> None:
     data, url = tmp_path / "data", "s3://plant/killed"
     folder = StoreParts.open(data, f"sqlite:///{data}/catalogue.sqlite")
-    folder.append("bolt", [f"image {number}".encode() for number in range(200)])
+    folder.append("bolt", [f"image {index}".encode() for index in range(200)])
     folder.catalogue.close()
     process = started("backup", url, data=data)
     eventually(lambda: len(bucket.keys("killed/files/")) > 20, "nothing was saved", 60)

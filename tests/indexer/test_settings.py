@@ -32,9 +32,9 @@ def test_a_wrong_setting_is_named_in_one_line(wrong: dict[str, str], tmp_path: P
 def test_a_secret_may_have_been_written_by_any_editor(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "touchstone_database_url").write_text("postgresql://ü@database/t\r\n", encoding=encoding)
     (tmp_path / "touchstone_layers").write_text("4,7\r\n", encoding=encoding)
-    found = read_settings(DataSettings, _secrets_dir=tmp_path)
-    assert found.database_url == "postgresql://ü@database/t"
-    assert found.layers == (4, 7)
+    settings = read_settings(DataSettings, _secrets_dir=tmp_path)
+    assert settings.database_url == "postgresql://ü@database/t"
+    assert settings.layers == (4, 7)
 
 
 def test_a_secret_that_is_no_text_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

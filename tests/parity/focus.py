@@ -77,8 +77,8 @@ def _tokens(file: bytes, image: NDArray[np.float32]) -> NDArray[np.float32]:
     last = next(node.output[0] for node in model.graph.node if "backbone.layernorm.bias" in node.input)
     model.graph.output.append(onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    [found] = session.run([last], {model.graph.input[0].name: image})
-    return np.asarray(found, np.float32)
+    [tokens] = session.run([last], {model.graph.input[0].name: image})
+    return np.asarray(tokens, np.float32)
 
 
 if __name__ == "__main__":

@@ -72,24 +72,24 @@ def test_maps_and_overlays_come_when_asked_for(taught: TestClient) -> None:
 
 
 def test_a_given_category_is_the_only_one_compared_with(taught: TestClient) -> None:
-    answer = taught.post("/detect", data={"category": "plate"}, files=files(part(1))).json()["results"][0]
-    assert answer["category"] == "plate"
-    assert {reference["category"] for reference in answer["references"]} == {"plate"}
+    result = taught.post("/detect", data={"category": "plate"}, files=files(part(1))).json()["results"][0]
+    assert result["category"] == "plate"
+    assert {reference["category"] for reference in result["references"]} == {"plate"}
     pooled = taught.post("/detect", files=files(part(1))).json()["results"][0]
     assert pooled["category"] == "disc"
-    assert answer["score"] > pooled["score"]
+    assert result["score"] > pooled["score"]
 
 
 def test_too_few_references_for_the_rate_are_reported(taught: TestClient) -> None:
-    answer = taught.post("/detect", files=files(part(50, kind=1))).json()["results"][0]
-    assert (answer["category"], answer["verdict"]) == ("plate", "uncalibrated")
-    assert answer["threshold"] is not None
+    result = taught.post("/detect", files=files(part(50, kind=1))).json()["results"][0]
+    assert (result["category"], result["verdict"]) == ("plate", "uncalibrated")
+    assert result["threshold"] is not None
     calibration = taught.get("/categories/plate").json()["calibration"]
     # Some of these plates are drawn alike but for noise: those are duplicates, and do not count.
     assert calibration["references"] + calibration["duplicates"] == 6
     assert (calibration["rate_supported"], calibration["references_needed"]) == (False, 99)
     assert f"there are {calibration['references']}. Set false_reject_rate to" in calibration["advice"]
-    assert answer["advice"] == calibration["advice"]
+    assert result["advice"] == calibration["advice"]
 
 
 def test_onboarding_again_changes_nothing(client: TestClient) -> None:
@@ -97,17 +97,17 @@ def test_onboarding_again_changes_nothing(client: TestClient) -> None:
     first = client.post("/references", data={"category": "disc"}, files=files(*images, images[0])).json()
     assert [result["status"] for result in first["results"]] == ["added", "added", "added", "duplicate"]
     assert first["results"][3]["reference_id"] == first["results"][0]["reference_id"]
-    again = client.post("/references", data={"category": "disc"}, files=files(*images)).json()
-    assert (again["added"], again["duplicates"], again["version"]) == (0, 3, first["version"])
-    assert (first["images_until_outlier_check"], again["images_until_outlier_check"]) == (5, None)
+    repeated = client.post("/references", data={"category": "disc"}, files=files(*images)).json()
+    assert (repeated["added"], repeated["duplicates"], repeated["version"]) == (0, 3, first["version"])
+    assert (first["images_until_outlier_check"], repeated["images_until_outlier_check"]) == (5, None)
     other = client.post("/references", data={"category": "copy"}, files=files(*images)).json()
     assert other["added"] == 3
 
 
 def test_bad_images_are_refused_one_by_one_and_the_rest_is_added(client: TestClient) -> None:
     body = files(part(1), b"not an image", part(2)[:200])
-    answer = client.post("/references", data={"category": "disc"}, files=body)
-    results = answer.json()["results"]
+    response = client.post("/references", data={"category": "disc"}, files=body)
+    results = response.json()["results"]
     assert [result["status"] for result in results] == ["added", "rejected", "rejected"]
     assert results[1]["reason"] == "not-an-image"
     assert results[2]["detail"]
@@ -176,9 +176,9 @@ def test_settings_change_what_they_name_and_nothing_else(client: TestClient) -> 
         "review_feedback": True,
     }
     assert client.patch("/categories/disc", json={"threshold": 0.0001}).json()["settings"]["k"] == 3
-    answer = client.post("/detect", files=files(part(77))).json()["results"][0]
-    assert (answer["verdict"], answer["threshold"]) == ("anomalous", 0.0001)
-    assert len(answer["references"]) == 3
+    result = client.post("/detect", files=files(part(77))).json()["results"][0]
+    assert (result["verdict"], result["threshold"]) == ("anomalous", 0.0001)
+    assert len(result["references"]) == 3
     assert client.patch("/categories/disc", json={"threshold": None}).json()["settings"]["threshold"] is None
 
 
@@ -239,10 +239,10 @@ def test_parts_may_lie_anywhere(client: TestClient) -> None:
 )
 def test_settings_out_of_range_are_refused_and_change_nothing(taught: TestClient, wrong: dict[str, object]) -> None:
     before = taught.get("/categories/plate").json()["settings"]
-    answer = taught.patch("/categories/plate", json=wrong)
-    assert answer.status_code == 422
-    assert answer.json()["type"] == "/problems/invalid-request"
-    assert next(iter(wrong)) in answer.json()["detail"]
+    response = taught.patch("/categories/plate", json=wrong)
+    assert response.status_code == 422
+    assert response.json()["type"] == "/problems/invalid-request"
+    assert next(iter(wrong)) in response.json()["detail"]
     assert taught.get("/categories/plate").json()["settings"] == before
 
 
@@ -277,12 +277,12 @@ def test_history_can_be_searched_paged_and_exported(taught: TestClient) -> None:
     page = taught.get("/inspections", params={"station": "press-4", "limit": 2}).json()
     rest = taught.get("/inspections", params={"station": "press-4", "cursor": page["next_cursor"]}).json()
     assert [inspection["id"] for inspection in page["inspections"] + rest["inspections"]] == [
-        each["id"] for each in made
+        inspected["id"] for inspected in made
     ][::-1]
     assert taught.get("/inspections", params={"station": "nowhere"}).json()["inspections"] == []
     assert taught.get("/inspections", params={"station": "press-4", "until": made[0]["at"]}).json()["inspections"] == []
     rows = list(csv.DictReader(io.StringIO(taught.get("/inspections?format=csv&station=press-4").text)))
-    assert [row["id"] for row in rows] == [each["id"] for each in made][::-1]
+    assert [row["id"] for row in rows] == [inspected["id"] for inspected in made][::-1]
     assert {row["part_id"] for row in rows} == {"'=1+1"}  # a spreadsheet must not run it
     one = taught.get(f"/inspections/{made[1]['id']}").json()
     assert one["score"] == made[1]["score"]
@@ -293,8 +293,8 @@ def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) ->
     onboard(client, "disc", *(part(seed) for seed in range(4)))
     odd = part(9, scratched=True)
     wait_until_calibrated(client, "disc")  # scores are weighed by layer from then on
-    found = client.post("/detect", files=files(odd)).json()["results"][0]
-    path = f"/inspections/{found['id']}/feedback"
+    inspected = client.post("/detect", files=files(odd)).json()["results"][0]
+    path = f"/inspections/{inspected['id']}/feedback"
     judged = client.post(path, json={"label": "good", "confirm": True}).json()
     assert judged["label"] == "good"
     promoted = judged["promoted_reference_id"]
@@ -305,17 +305,17 @@ def test_this_is_fine_makes_a_reference_and_can_be_undone(client: TestClient) ->
     undone = client.post(path, json={"label": "none"}).json()
     assert (undone["label"], undone["promoted_reference_id"]) == (None, None)
     wait_until_calibrated(client, "disc")
-    again = client.post("/detect", files=files(odd)).json()["results"][0]
-    assert again["score"] == pytest.approx(found["score"], abs=1e-6)
+    repeated = client.post("/detect", files=files(odd)).json()["results"][0]
+    assert repeated["score"] == pytest.approx(inspected["score"], abs=1e-6)
     marked = client.post(path, json={"label": "defect"}).json()
     assert (marked["label"], marked["promoted_reference_id"]) == ("defect", None)
-    assert client.get("/inspections", params={"label": "defect"}).json()["inspections"][0]["id"] == found["id"]
+    assert client.get("/inspections", params={"label": "defect"}).json()["inspections"][0]["id"] == inspected["id"]
 
 
 def test_undoing_a_promotion_leaves_a_reference_that_was_there_before(client: TestClient) -> None:
     ids = onboard(client, "disc", *(part(seed) for seed in range(3)))
-    found = client.post("/detect", files=files(part(1))).json()["results"][0]
-    path = f"/inspections/{found['id']}/feedback"
+    inspected = client.post("/detect", files=files(part(1))).json()["results"][0]
+    path = f"/inspections/{inspected['id']}/feedback"
     assert client.post(path, json={"label": "good"}).json()["promoted_reference_id"] is None
     client.post(path, json={"label": "none"})
     assert [reference["id"] for reference in client.get("/references").json()["references"]] == ids
@@ -376,8 +376,8 @@ def test_json_of_another_type_is_refused_and_not_guessed_at(
     taught: TestClient, method: str, path: str, body: dict[str, object]
 ) -> None:
     before = taught.get("/categories/disc").json()["settings"]
-    answer = taught.request(method, path, json=body)
-    assert answer.status_code == 422, answer.text
+    response = taught.request(method, path, json=body)
+    assert response.status_code == 422, response.text
     assert taught.get("/categories/disc").json()["settings"] == before
 
 

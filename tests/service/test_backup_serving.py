@@ -72,7 +72,7 @@ class Work:
         """Return once retention has taken inspections and images away."""
         end = time.monotonic() + _WAIT
         requested = [f'touchstone_history_pruned_total{{target="{what}"' for what in ("inspections", "images")]
-        while not all(each in self._server.client.get("/metrics").text for each in requested):
+        while not all(metric in self._server.client.get("/metrics").text for metric in requested):
             assert time.monotonic() < end
             time.sleep(0.1)
 
@@ -85,21 +85,21 @@ class Work:
                 return
 
     def _change(self) -> None:
-        rng, number, held = random.Random(len(self.states)), 2 * len(self.states), self.states[-1]
+        rng, next_seed, held = random.Random(len(self.states)), 2 * len(self.states), self.states[-1]
         if len(held) > 4 and rng.random() < 0.4:
-            found = {name: key for key, name in self._server.references().items()}
+            ids = {name: key for key, name in self._server.references().items()}
             victim = rng.choice(sorted(held))
-            self._server.client.delete(f"/references/{found[victim]}").raise_for_status()
+            self._server.client.delete(f"/references/{ids[victim]}").raise_for_status()
             self.states.append(held - {victim})
             return
-        names = [f"{seed}.png" for seed in (number, number + 1)]
+        names = [f"{seed}.png" for seed in (next_seed, next_seed + 1)]
         body = [("images", (name, part(int(name[:-4])), "image/png")) for name in names]
         self._server.client.post("/references", data={"category": "disc"}, files=body).raise_for_status()
         self.states.append(held | set(names))
 
     def _detect(self) -> None:
-        answer = self._server.client.post("/detect", files=files(part(10_000 + self.detections, scratched=True)))
-        assert answer.status_code in (200, 409)
+        response = self._server.client.post("/detect", files=files(part(10_000 + self.detections, scratched=True)))
+        assert response.status_code in (200, 409)
         self.detections += 1
 
     def _compact(self) -> None:
@@ -161,11 +161,11 @@ def test_every_backup_of_a_server_at_work_is_a_moment_of_its_history(
         restore(saved, folder, url, quiet, name)
         assert verify(DataFolder.existing(folder, url), quiet).damaged == ()
         catalogue = Catalogue.open(url)
-        found = [reference.filename for reference in catalogue.references.page(limit=1000).items]
+        filenames = [reference.filename for reference in catalogue.references.page(limit=1000).items]
         catalogue.close()
-        assert len(set(found)) == len(found)
+        assert len(set(filenames)) == len(filenames)
         # The change under way when the catalogue was read may be in it, whole, although it was not yet acknowledged.
-        assert frozenset(found) in work.states[before : after + 2], name
+        assert frozenset(filenames) in work.states[before : after + 2], name
     with ServerProcess(folder, DATABASE_URL=url).wait_until_live() as server:
         assert frozenset(server.references().values()) == work.states[-1]
         assert server.client.get("/readyz").status_code == 200
@@ -192,9 +192,9 @@ def assert_damage_is_found(folder: Path, url: str) -> None:
     gone = next(path for path in folder.glob("originals/*/*/*") if path not in spoilt)
     gone.unlink()
     expected = {f"{path.relative_to(folder)}: damaged" for path in spoilt} | {f"{gone.relative_to(folder)}: missing"}
-    found = run.invoke(app, ["verify", *where])
-    assert found.exit_code == 1
-    assert set(found.stderr.strip().splitlines()[-len(expected) :]) == expected
+    verified = run.invoke(app, ["verify", *where])
+    assert verified.exit_code == 1
+    assert set(verified.stderr.strip().splitlines()[-len(expected) :]) == expected
     saved = run.invoke(app, ["backup", str(folder / "elsewhere"), *where])
     assert saved.exit_code == 1
     assert f"{gone.relative_to(folder)}: missing" in saved.stderr
@@ -225,7 +225,7 @@ def test_help_says_what_exit_codes_mean(command: str) -> None:
 
 def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_commands(tmp_path: Path) -> None:
     folder_of(tmp_path / "parts", ".", disc=4)
-    data, saved, again = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
+    data, saved, restored_data = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
     assert touchstone("index", tmp_path / "parts", data=data).exit_code == 0
     assert touchstone("backup", saved, data=data).exit_code == 0
     clean = touchstone("verify", "--backup", saved, data=tmp_path / "none")
@@ -233,14 +233,14 @@ def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_command
     [segment] = (saved / "files" / "segments").iterdir()
     segment.write_bytes(segment.read_bytes()[:-1])
     line = f"segments/{segment.name}: damaged\n"
-    found = touchstone("verify", "--backup", saved, data=tmp_path / "none")
-    assert (found.exit_code, found.stderr) == (1, line)
-    restored = touchstone("restore", saved, data=again)
+    verified = touchstone("verify", "--backup", saved, data=tmp_path / "none")
+    assert (verified.exit_code, verified.stderr) == (1, line)
+    restored = touchstone("restore", saved, data=restored_data)
     assert (restored.exit_code, restored.stderr) == (1, line)
     assert "5 files, 1 problems\n4 references are excluded from comparison until they are re-encoded" in restored.stdout
-    assert touchstone("rebuild", "--damaged", data=again).exit_code == 0
-    assert touchstone("verify", data=again).exit_code == 0
-    reference_store = opened(again)
+    assert touchstone("rebuild", "--damaged", data=restored_data).exit_code == 0
+    assert touchstone("verify", data=restored_data).exit_code == 0
+    reference_store = opened(restored_data)
     assert len(reference_store.memory) == 4
     reference_store.close()
     mended = touchstone("backup", saved, data=data)

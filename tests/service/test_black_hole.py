@@ -29,11 +29,11 @@ def proxy(postgres: PostgresServer) -> Iterator[DatabaseProxy]:
     postgres.drop(url)
 
 
-def detect(server: ServerProcess, number: int, **headers: str) -> dict[str, Any]:
+def detect(server: ServerProcess, seed: int, **headers: str) -> dict[str, Any]:
     """The result."""
-    answer = server.client.post("/detect", files=files(part(number)), headers=headers)
-    assert answer.status_code == 200, answer.text
-    result: dict[str, Any] = answer.json()["results"][0]
+    response = server.client.post("/detect", files=files(part(seed)), headers=headers)
+    assert response.status_code == 200, response.text
+    result: dict[str, Any] = response.json()["results"][0]
     return result
 
 
@@ -44,24 +44,24 @@ def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path
         proxy.swallow()
         requested = threading.Barrier(PEOPLE + 1)
 
-        def ask(number: int) -> int:
+        def ask(seed: int) -> int:
             requested.wait(30)
             with httpx.Client(base_url=server.client.base_url, timeout=120) as client:
                 routes = ("/inspections", "/inspections?format=csv", "/categories", "/storage", "/references")
-                return client.get(routes[number % len(routes)]).status_code
+                return client.get(routes[seed % len(routes)]).status_code
 
         with ThreadPoolExecutor(PEOPLE) as people, ThreadPoolExecutor(6) as line:
-            waiting = [people.submit(ask, number) for number in range(PEOPLE)]
+            waiting = [people.submit(ask, seed) for seed in range(PEOPLE)]
             requested.wait(30)
-            first = list(line.map(lambda number: detect(server, number, **{"Idempotency-Key": f"p{number}"}), range(6)))
+            first = list(line.map(lambda seed: detect(server, seed, **{"Idempotency-Key": f"p{seed}"}), range(6)))
             assert {result["recorded"] for result in first} <= {False, None}
-            later = list(line.map(lambda number: detect(server, number), range(20, 50)))
+            later = list(line.map(lambda seed: detect(server, seed), range(20, 50)))
             assert {result["recorded"] for result in later} == {False}
-            assert not all(each.done() for each in waiting), "people still wait, and stand in nobody's way"
+            assert not all(request.done() for request in waiting), "people still wait, and stand in nobody's way"
             assert server.client.get("/healthz").status_code == 200
             refused = server.client.post("/references", data={"category": "disc"}, files=files(part(99)))
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-            assert {each.result() for each in waiting} == {503}
+            assert {request.result() for request in waiting} == {503}
         written = {path.name.partition(".")[0] for path in (tmp_path / "data" / "inspections").iterdir()}
         assert written.isdisjoint(result["id"] for result in later)  # nothing is left of what was not tried
         proxy.flow()
@@ -69,10 +69,12 @@ def test_detections_go_on_unrecorded_while_the_database_is_a_black_hole(tmp_path
         while (result := detect(server, 60))["recorded"] is not True:
             assert time.monotonic() < end, "the database is back"
             time.sleep(0.2)
-        found = {inspection["id"] for inspection in server.client.get("/inspections?limit=1000").json()["inspections"]}
-        assert result["id"] in found
+        recorded = {
+            inspection["id"] for inspection in server.client.get("/inspections?limit=1000").json()["inspections"]
+        }
+        assert result["id"] in recorded
         unrecorded = [result["id"] for result in (*first, *later) if result["recorded"] is False]
-        assert found.isdisjoint(unrecorded)
+        assert recorded.isdisjoint(unrecorded)
 
 
 def test_a_service_with_an_unresponsive_database_stops_on_sigterm(tmp_path: Path, proxy: DatabaseProxy) -> None:
@@ -84,4 +86,4 @@ def test_a_service_with_an_unresponsive_database_stops_on_sigterm(tmp_path: Path
             waiting = [people.submit(httpx.get, url, timeout=120) for _ in range(PEOPLE)]
             assert detect(server, 10)["recorded"] is not True
             assert server.stop() == 0
-            assert {each.result().status_code for each in waiting} == {503}
+            assert {request.result().status_code for request in waiting} == {503}

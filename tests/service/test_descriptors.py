@@ -51,9 +51,9 @@ def test_connections_waiting_for_a_descriptor_are_logged_briefly_and_served_late
         end = time.monotonic() + 6
         reasons: set[str] = set()
         while time.monotonic() < end:
-            answer = server.client.get("/readyz")  # over the connection that is open already
-            if answer.status_code == 503:
-                reasons.add(answer.json()["detail"])
+            response = server.client.get("/readyz")  # over the connection that is open already
+            if response.status_code == 503:
+                reasons.add(response.json()["detail"])
             time.sleep(0.1)
         lines = server.log.read_text().splitlines()[before:]
         told = [line for line in lines if '"path": "/readyz"' not in line]

@@ -22,8 +22,8 @@ def test_images_prepared_on_the_device_score_the_same(tmp_path: Path) -> None:
             create_app(AppState.start(settings(data, preprocess_on_device=on_device))), base_url="http://localhost"
         ) as client:
             onboard(client, "disc", *(part(seed) for seed in range(4)))
-            answer = client.post("/detect", files=files(part(9, scratched=True)))
-            scores.append(answer.json()["results"][0]["score"])
+            response = client.post("/detect", files=files(part(9, scratched=True)))
+            scores.append(response.json()["results"][0]["score"])
     assert scores[0] == pytest.approx(scores[1], abs=0.01)  # of 0.5: flat parts show every grey level
 
 
@@ -36,8 +36,8 @@ def test_codes_on_the_disk_give_the_same_answer_before_and_after_a_restart(tmp_p
             if not scores:
                 onboard(client, "disc", *(part(seed) for seed in range(4)))
             wait_until_calibrated(client, "disc")  # which brings the layer weights
-            answer = client.post("/detect", files=files(part(9, scratched=True)))
-            scores.append(answer.json()["results"][0]["score"])
+            response = client.post("/detect", files=files(part(9, scratched=True)))
+            scores.append(response.json()["results"][0]["score"])
     assert scores[0] == scores[1] == scores[2]
 
 

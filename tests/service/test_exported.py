@@ -23,13 +23,13 @@ _PARTS = (part(40), part(41, scratched=True), part(42, kind=1))
 
 def answers(server: ServerProcess) -> list[dict[str, Any]]:
     """What it says of some parts, each with and without its category being named, but for `_OF_THE_ANSWER`."""
-    found = []
+    results = []
     for image, category in zip((*_PARTS, *_PARTS), ("disc", "disc", "ring", None, None, None), strict=True):
         fields = {"map": "raw"} | ({"category": category} if category else {})
-        answer = server.client.post("/detect", data=fields, files=files(image))
-        assert answer.status_code == 200, answer.text
-        found += [{key: value for key, value in answer.json()["results"][0].items() if key not in _OF_THE_ANSWER}]
-    return found
+        response = server.client.post("/detect", data=fields, files=files(image))
+        assert response.status_code == 200, response.text
+        results += [{key: value for key, value in response.json()["results"][0].items() if key not in _OF_THE_ANSWER}]
+    return results
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -68,8 +68,8 @@ def test_an_export_answers_as_the_original_does_records_nothing_and_stays_as_it_
     before = digests(exported)
     with ServerProcess(tmp_path / "unused", "--from", str(exported), "--read-only").wait_until_live() as server:
         expected = answers(original)
-        for each in expected:
-            each["version"] -= 1  # the deletion
+        for result in expected:
+            result["version"] -= 1  # the deletion
         assert answers(server) == expected
         result = server.client.post("/detect", files=files(_PARTS[0])).json()["results"][0]
         assert result["recorded"] is False

@@ -55,11 +55,11 @@ def serving(source: str | Path, copy: Path | None, folder: Path) -> ServerProces
 
 def answers(server: ServerProcess) -> list[dict[str, Any]]:
     server.wait_until_calibrated("disc")  # which nothing was when it was exported
-    answer = server.client.post("/detect", data={"map": "raw"}, files=files(part(40), part(41, scratched=True)))
-    assert answer.status_code == 200, answer.text
+    response = server.client.post("/detect", data={"map": "raw"}, files=files(part(40), part(41, scratched=True)))
+    assert response.status_code == 200, response.text
     return [
         {key: value for key, value in result.items() if key not in _OF_THE_ANSWER}
-        for result in answer.json()["results"]
+        for result in response.json()["results"]
     ]
 
 

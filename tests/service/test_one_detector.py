@@ -61,8 +61,8 @@ def test_detect_and_evaluate_agree_on_score_map_and_nearest_references(
             assert (len(set(weights)) == 1) == (onboarded is not None)
         for sample, detection in zip(dataset.samples, evaluated, strict=True):
             form = {"map": "raw"} | ({"category": sample.category} if asked else {})
-            answer = client.post("/detect", data=form, files=files(sample.path.read_bytes()))
-            [result] = answer.json()["results"]
+            response = client.post("/detect", data=form, files=files(sample.path.read_bytes()))
+            [result] = response.json()["results"]
             anomaly_map = np.load(io.BytesIO(base64.b64decode(result["map"]["data"])))
             assert np.array_equal(anomaly_map, detection.map)
             assert result["score"] == detection.measures.score

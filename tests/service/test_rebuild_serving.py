@@ -26,21 +26,21 @@ def test_a_running_service_loads_another_codec(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.stderr
         assert "running services load it" in done.stdout
         while server.client.get("/version").json()["codec"] != "int8":
-            answer = server.client.post("/detect", files=files(part(500, scratched=True)))
-            assert answer.status_code == 200, answer.text
+            response = server.client.post("/detect", files=files(part(500, scratched=True)))
+            assert response.status_code == 200, response.text
             time.sleep(0.05)
         assert server.score(part(500, scratched=True)) == pytest.approx(before, abs=0.01)
         assert server.client.get("/readyz").status_code == 200
         server.wait_until_calibrated("disc")
-        again = server.client.post("/detect", files=files(part(501))).json()["results"][0]
-        assert again["threshold"] != key["threshold"], "the threshold is still that of the old codes"
+        result = server.client.post("/detect", files=files(part(501))).json()["results"][0]
+        assert result["threshold"] != key["threshold"], "the threshold is still that of the old codes"
         server.teach("disc", part(100))
-        found = server.references()
-        assert len(found) == 9
+        references = server.references()
+        assert len(references) == 9
         server.kill()
     with ServerProcess(data).wait_until_live() as server:  # with the settings it had
         assert server.client.get("/version").json()["codec"] == "int8"
-        assert server.references() == found
+        assert server.references() == references
         assert server.client.get("/readyz").status_code == 200
 
 
@@ -61,9 +61,9 @@ def test_after_a_switch_to_another_encoder_detection_goes_on_and_what_cannot_be_
             server.client.post(f"/inspections/{inspection}/feedback", json={"label": "good"}),
             server.client.post("/detect", data={"min_version": str(version + 1)}, files=files(part(1))),
         ]
-        for answer in refused:
-            check_problem(answer, 503, "memory-switched")
-            assert int(answer.headers["retry-after"]) >= 1
+        for response in refused:
+            check_problem(response, 503, "memory-switched")
+            assert int(response.headers["retry-after"]) >= 1
         assert server.client.delete(f"/references/{gone}").status_code == 200
         check_problem(server.client.post(f"/references/{gone}/restore"), 503, "memory-switched")
         changed = server.client.patch("/categories/disc", json={"threshold": 0.5})

@@ -104,7 +104,7 @@ def test_a_detection_asks_no_database_for_settings_or_references(
 
     for method in ("list", "get"):
         monkeypatch.setattr(Categories, method, refuse)
-    answer = client.post("/detect", files=files(part(3)))
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["results"][0]["threshold"] == 0.25
+    response = client.post("/detect", files=files(part(3)))
+    assert response.status_code == 200, response.text
+    assert response.json()["results"][0]["threshold"] == 0.25
     assert requested == []

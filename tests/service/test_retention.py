@@ -44,10 +44,10 @@ def taught(server: ServerProcess) -> ServerProcess:
 
 def inspected(server: ServerProcess, seed: int, *, scratched: bool = False) -> dict[str, Any]:
     """Inspect one part."""
-    answer = server.client.post("/detect", files=files(part(seed, scratched=scratched)))
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()["results"][0]
-    return found
+    response = server.client.post("/detect", files=files(part(seed, scratched=scratched)))
+    assert response.status_code == 200, response.text
+    result: dict[str, Any] = response.json()["results"][0]
+    return result
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -59,14 +59,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def recorded(server: ServerProcess) -> dict[str, dict[str, Any]]:
     """Every inspection by id."""
-    return {each["id"]: each for each in server.client.get("/inspections?limit=1000").json()["inspections"]}
+    return {
+        inspection["id"]: inspection
+        for inspection in server.client.get("/inspections?limit=1000").json()["inspections"]
+    }
 
 
 def disc(server: ServerProcess) -> dict[str, Any]:
     """What `/storage` says of the category."""
-    [found] = server.client.get("/storage").json()["categories"]
-    assert found["name"] == "disc"
-    return dict(found)
+    [usage] = server.client.get("/storage").json()["categories"]
+    assert usage["name"] == "disc"
+    return dict(usage)
 
 
 def test_old_images_are_pruned_while_defects_and_thumbnails_remain_and_feedback_works(
@@ -81,17 +84,22 @@ def test_old_images_are_pruned_while_defects_and_thumbnails_remain_and_feedback_
         assert said["recorded"]
         assert said["verdict"] == "normal"
         server.client.post(f"/inspections/{said['id']}/feedback", json={"label": "defect"}).raise_for_status()
-        good = [each for seed in range(200, 212) if (each := inspected(server, seed))["verdict"] == "normal"]
+        good = [
+            inspection for seed in range(200, 212) if (inspection := inspected(server, seed))["verdict"] == "normal"
+        ]
         assert len(good) >= 10
-        left = {each["id"] for each in [*defects, said, *good[-9:]]}
+        left = {inspection["id"] for inspection in [*defects, said, *good[-9:]]}
         wait_for(lambda: recorded(server).keys() == left)
-        whole = {each["id"] for each in [*defects, said, *good[-4:]]}
+        whole = {inspection["id"] for inspection in [*defects, said, *good[-4:]]}
         wait_for(
-            lambda: {key for key, each in recorded(server).items() if each["image_availability"] == "original"} == whole
+            lambda: (
+                {key for key, inspection in recorded(server).items() if inspection["image_availability"] == "original"}
+                == whole
+            )
         )
-        assert {each["image_availability"] for key, each in recorded(server).items() if key not in whole} == {
-            "thumbnail"
-        }
+        assert {
+            inspection["image_availability"] for key, inspection in recorded(server).items() if key not in whole
+        } == {"thumbnail"}
 
         # What is left of an old one: everything but its image and map.
         old, new = good[-9]["id"], good[-1]["id"]
@@ -115,7 +123,7 @@ def test_old_images_are_pruned_while_defects_and_thumbnails_remain_and_feedback_
         # A part that was judged good is a reference with an image of its own.
         promoted = server.client.post(f"/inspections/{new}/feedback", json={"label": "good"}).json()
         later = [inspected(server, seed) for seed in range(300, 312)]
-        assert sum(each["verdict"] == "normal" for each in later) >= 9
+        assert sum(inspection["verdict"] == "normal" for inspection in later) >= 9
         wait_for(lambda: new not in recorded(server))
         reference = promoted["promoted_reference_id"]
         assert server.client.get(f"/references/{reference}/image").content == part(211)
@@ -127,7 +135,7 @@ def test_old_images_are_pruned_while_defects_and_thumbnails_remain_and_feedback_
         assert held["references"]["count"] == 25
         assert held["references"]["image_bytes"] == sum(len(part(seed)) for seed in range(24)) + len(part(211))
         assert held["others"]["next_inspections"]["count"] == held["others"]["next_images"]["count"] == 0
-        assert held["defects"]["inspections"] == 5 + sum(each["verdict"] != "normal" for each in later)
+        assert held["defects"]["inspections"] == 5 + sum(inspection["verdict"] != "normal" for inspection in later)
         wait_for(lambda: server.client.get("/storage").json()["pending_deletion"]["count"] == 0)
         series = scrape(server.client)  # type: ignore[arg-type]
         assert value(series, "history_pruned_total", target="images", reason="limits") >= 6
@@ -167,12 +175,12 @@ def test_kills_while_pruning_leave_no_file_too_many_and_none_too_few(tmp_path: P
     with ServerProcess(data, **limits).wait_until_live() as server:
         wait_for(lambda: disc(server)["others"]["inspections"] <= 12)
         wait_for(lambda: disc(server)["others"]["images"]["count"] <= 6)
-        found = recorded(server)
-        whole = {key for key, each in found.items() if each["image_availability"] == "original"}
-        assert len([each for each in found.values() if each["verdict"] not in DEFECTS]) == 12
+        history = recorded(server)
+        whole = {key for key, inspection in history.items() if inspection["image_availability"] == "original"}
+        assert len([inspection for inspection in history.values() if inspection["verdict"] not in DEFECTS]) == 12
         # Orphans are looked for when a server has started.
         wait_for(lambda: kept_files(data)["maps"] == whole)
-        wait_for(lambda: kept_files(data)["thumbnails"] == found.keys())
+        wait_for(lambda: kept_files(data)["thumbnails"] == history.keys())
         wait_for(lambda: len(kept_files(data)["images"]) == 24 + len(whole))
         for key in whole:
             server.client.get(f"/inspections/{key}/image").raise_for_status()
@@ -197,20 +205,24 @@ def test_a_full_disk_costs_old_images_first_then_history_and_never_detection(tmp
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(free() - 2 * least - 10_000))
         more = [inspected(server, seed) for seed in range(200, 212)]
-        assert all(each["recorded"] for each in more)
+        assert all(inspection["recorded"] for inspection in more)
         wait_for(lambda: free() >= 2 * least)
-        found = recorded(server)
-        lost = [each["id"] for each in [*good, *more] if found[each["id"]]["image_availability"] == "thumbnail"]
-        assert lost == [each["id"] for each in [*good, *more]][: len(lost)], "the oldest went first"
+        history = recorded(server)
+        lost = [
+            inspection["id"]
+            for inspection in [*good, *more]
+            if history[inspection["id"]]["image_availability"] == "thumbnail"
+        ]
+        assert lost == [inspection["id"] for inspection in [*good, *more]][: len(lost)], "the oldest went first"
         assert 0 < len(lost) < 30
-        assert found[defect["id"]]["image_availability"] == "original"
+        assert history[defect["id"]]["image_availability"] == "original"
 
         (disk / "more").write_bytes(bytes(free() - least // 4))
         wait_for(
             lambda: all(
-                each["image_availability"] == "thumbnail"
-                for each in recorded(server).values()
-                if each["verdict"] not in DEFECTS
+                inspection["image_availability"] == "thumbnail"
+                for inspection in recorded(server).values()
+                if inspection["verdict"] not in DEFECTS
             )
         )
         wait_for(lambda: server.client.get("/storage").json()["pending_deletion"]["count"] == 0)
@@ -239,8 +251,8 @@ def test_prune_dry_run_matches_what_concurrent_prunes_remove(
         ["bolt: others: 130 inspections, 13000 bytes", "bolt: others: 145 images, 174000 bytes"],
     )
     assert len(history.files()) == 3 * 151, "nothing went"
-    for each in [started("prune", data=history.data) for _ in range(2)]:
-        assert each.wait(120) == 0
+    for process in [started("prune", data=history.data) for _ in range(2)]:
+        assert process.wait(120) == 0
     assert history.numbers() == list(range(130, 151))
     assert history.with_images() == list(range(145, 151))
     assert history.files() == history.needed()

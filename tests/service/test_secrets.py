@@ -30,8 +30,8 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
     catalogue = Catalogue.open(database)
     good, ended = generate_api_key("engineer", Role.ENGINEER), generate_api_key("ended", Role.ENGINEER)
     stranger = generate_api_key("stranger", Role.ADMIN)
-    for each in (good, ended):
-        catalogue.api_keys.create(each.key)
+    for generated in (good, ended):
+        catalogue.api_keys.create(generated.key)
     catalogue.api_keys.revoke(ended.key.id)
     catalogue.close()
     answers: list[str] = []
@@ -41,9 +41,9 @@ def test_no_secret_is_in_anything_that_a_server_writes_or_answers(tmp_path: Path
             server.wait_until_live()
 
             def ask(method: str, path: str, **more: object) -> int:
-                answer = server.client.request(method, path, **more)  # type: ignore[arg-type]
-                answers.append(f"{answer.headers} {answer.text}")
-                return answer.status_code
+                response = server.client.request(method, path, **more)  # type: ignore[arg-type]
+                answers.append(f"{response.headers} {response.text}")
+                return response.status_code
 
             for key, status in ((good, 200), (ended, 401), (stranger, 401)):
                 headers = {"Authorization": f"Bearer {key.token}"}

@@ -27,16 +27,16 @@ KILLS = 8  # `make torture` has two hundred
 
 def onboard_until_it_dies(server: ServerProcess, first: int, acknowledged: dict[str, int]) -> int:
     """Onboard images `first`, `first + 1`, … by twos, noting what was acknowledged; returns the first not sent."""
-    number = first
+    next_seed = first
     while True:
-        body = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in (number, number + 1)]
-        number += 2
+        body = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in (next_seed, next_seed + 1)]
+        next_seed += 2
         try:
-            answer = server.client.post("/references", data={"category": "disc"}, files=body)
+            response = server.client.post("/references", data={"category": "disc"}, files=body)
         except httpx.TransportError:
-            return number
-        assert answer.status_code == 200, answer.text
-        for result in answer.json()["results"]:
+            return next_seed
+        assert response.status_code == 200, response.text
+        for result in response.json()["results"]:
             acknowledged[result["filename"]] = result["reference_id"]
 
 
@@ -44,7 +44,7 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
     rng = random.Random(4)
     data, probe = tmp_path / "data", part(12345, scratched=True)
     acknowledged: dict[str, int] = {}
-    number, landed = 2, 0
+    next_seed, landed = 2, 0
     with ServerProcess(data).wait_until_live() as server:
         begun = time.monotonic()
         server.teach("disc", part(0), part(1))
@@ -53,18 +53,18 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
         with ServerProcess(data).wait_until_live() as server:
             before = dict(acknowledged)
             threading.Timer(rng.uniform(0.02, 4) * seconds, server.process.kill).start()
-            number = onboard_until_it_dies(server, number, acknowledged)
+            next_seed = onboard_until_it_dies(server, next_seed, acknowledged)
             landed += len(acknowledged) > len(before)
     assert landed >= KILLS // 3, "the kills came too early to mean anything"
 
     with ServerProcess(data).wait_until_live() as server:
-        found = server.references()
-        assert len(set(found.values())) == len(found), "an image was onboarded twice"
+        references = server.references()
+        assert len(set(references.values())) == len(references), "an image was onboarded twice"
         for filename, reference_id in acknowledged.items():
-            assert found.get(reference_id) == filename
+            assert references.get(reference_id) == filename
         # What is there but was never acknowledged was sent, whole, in the very request that a kill cut off.
-        unacknowledged = {int(name.split(".")[0]) for name in found.values() if name not in acknowledged}
-        assert all(0 <= seed < number for seed in unacknowledged)
+        unacknowledged = {int(name.split(".")[0]) for name in references.values() if name not in acknowledged}
+        assert all(0 <= seed < next_seed for seed in unacknowledged)
         assert {seed ^ 1 for seed in unacknowledged} == unacknowledged, "half a request appeared"
         assert len(unacknowledged) <= 2 * KILLS
         server.wait_until_calibrated("disc")
@@ -74,14 +74,14 @@ def test_acknowledged_references_survive_kills_and_nothing_else_appears(tmp_path
         assert not [name for name in segments if name.endswith(".tmp")]
         assert server.stop() == 0
     with ServerProcess(data).wait_until_live() as server:
-        assert server.references() == found
+        assert server.references() == references
         server.wait_until_calibrated("disc")
         assert server.score(probe) == score
         for filename in random.Random(1).sample(sorted(acknowledged), 5):
             seed = int(filename.split(".")[0])
-            again = server.client.post("/references", data={"category": "disc"}, files=files(part(seed))).json()
-            again["results"][0].pop("notices")  # that the tests' small window leaves out a border
-            assert again["results"][0] == {
+            repeated = server.client.post("/references", data={"category": "disc"}, files=files(part(seed))).json()
+            repeated["results"][0].pop("notices")  # that the tests' small window leaves out a border
+            assert repeated["results"][0] == {
                 "filename": "0.png",
                 "status": "duplicate",
                 "reference_id": acknowledged[filename],
@@ -156,9 +156,9 @@ def test_two_processes_on_one_folder_see_each_other_and_corrupt_nothing(tmp_path
 
         def send(server: ServerProcess, first: int) -> None:
             for seed in range(first, first + 20):
-                answer = server.client.post("/references", data={"category": "disc"}, files=files(part(seed)))
-                if answer.status_code != 200:
-                    failures.append(answer.text)
+                response = server.client.post("/references", data={"category": "disc"}, files=files(part(seed)))
+                if response.status_code != 200:
+                    failures.append(response.text)
 
         # Ten of the images are sent to both.
         threads = [threading.Thread(target=send, args=(one, 0)), threading.Thread(target=send, args=(two, 10))]
@@ -197,8 +197,8 @@ def test_a_full_disk_fails_the_onboarding_and_nothing_else(tmp_path: Path) -> No
         assert refused.json()["type"] == "/problems/storage-full"
         assert server.references() == before
         assert server.client.get("/version").json()["references"] == 4
-        answer = server.client.post("/detect", files=files(part(7, scratched=True)))
-        assert answer.status_code == 200, answer.text
+        response = server.client.post("/detect", files=files(part(7, scratched=True)))
+        assert response.status_code == 200, response.text
         assert server.client.get("/readyz").status_code == 200
         ballast.unlink()
         later = server.client.post("/references", data={"category": "disc"}, files=files(part(100)))
@@ -206,10 +206,10 @@ def test_a_full_disk_fails_the_onboarding_and_nothing_else(tmp_path: Path) -> No
         server.wait_until_calibrated("disc")
         score = server.score(part(9))
         server.stop()
-        with ServerProcess(disk / "data").wait_until_live() as again:
-            assert len(again.references()) == 5
-            again.wait_until_calibrated("disc")
-            assert again.score(part(9)) == score
+        with ServerProcess(disk / "data").wait_until_live() as restarted:
+            assert len(restarted.references()) == 5
+            restarted.wait_until_calibrated("disc")
+            assert restarted.score(part(9)) == score
 
 
 def large_part(seed: int) -> bytes:
@@ -232,9 +232,9 @@ def test_a_full_temporary_folder_has_no_effect(tmp_path: Path) -> None:
         body = files(*(large_part(seed) for seed in range(1, 4)))
         added = server.client.post("/references", data={"category": "disc"}, files=body)
         assert added.status_code == 200, added.text
-        answer = server.client.post("/detect", files=files(large_part(9)))
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["results"][0]["recorded"] is True
+        response = server.client.post("/detect", files=files(large_part(9)))
+        assert response.status_code == 200, response.text
+        assert response.json()["results"][0]["recorded"] is True
         assert server.client.get("/inspections").status_code == 200
         assert server.client.get("/readyz").status_code == 200
 

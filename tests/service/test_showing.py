@@ -22,9 +22,9 @@ from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
 
-def opened(answer: httpx.Response) -> Image.Image:
-    assert answer.status_code == 200, answer.text
-    return Image.open(io.BytesIO(answer.content))
+def opened(response: httpx.Response) -> Image.Image:
+    assert response.status_code == 200, response.text
+    return Image.open(io.BytesIO(response.content))
 
 
 def test_images_can_be_had_smaller_and_are_never_made_larger(taught: TestClient) -> None:
@@ -37,11 +37,11 @@ def test_images_can_be_had_smaller_and_are_never_made_larger(taught: TestClient)
 
 def test_heat_lies_over_the_whole_image_and_is_hot_where_the_region_is(taught: TestClient) -> None:
     sent = files(part(900, scratched=True))
-    found = taught.post("/detect", data={"category": "disc"}, files=sent).json()["results"][0]
-    assert found["verdict"] == "anomalous"
-    heat = opened(taught.get(f"/inspections/{found['id']}/heat.png"))
+    inspected = taught.post("/detect", data={"category": "disc"}, files=sent).json()["results"][0]
+    assert inspected["verdict"] == "anomalous"
+    heat = opened(taught.get(f"/inspections/{inspected['id']}/heat.png"))
     assert (heat.mode, heat.size) == ("RGBA", (160, 144))
-    x, y = found["regions"][0]["centroid"]
+    x, y = inspected["regions"][0]["centroid"]
     alpha = np.asarray(heat)[..., 3]
     assert alpha[int(y), int(x)] > 100
     assert alpha[:5].max() == 0, "outside the crop nothing was looked at"
@@ -51,13 +51,13 @@ def test_a_removed_reference_is_listed_and_can_be_brought_back(client: TestClien
     first, second = onboard(client, "disc", part(1), part(2))
     client.delete(f"/references/{first}")
     removed = client.get("/references", params={"removed": True, "category": "disc"}).json()["references"]
-    assert [each["id"] for each in removed] == [first]
+    assert [reference["id"] for reference in removed] == [first]
     restored = client.post(f"/references/{first}/restore").json()
     assert restored["sha256"] == removed[0]["sha256"]
     assert restored["removed_at"] is None
     assert client.get("/references", params={"removed": True}).json()["references"] == []
     live = client.get("/references").json()["references"]
-    assert {each["id"] for each in live} == {second, restored["id"]}
+    assert {reference["id"] for reference in live} == {second, restored["id"]}
     assert client.post(f"/references/{first}/restore").json()["id"] == restored["id"]
     assert client.post("/references/999/restore").json()["type"] == "/problems/not-found"
 
@@ -65,8 +65,8 @@ def test_a_removed_reference_is_listed_and_can_be_brought_back(client: TestClien
 def test_the_image_of_a_removed_reference_outlives_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with ServerProcess(data).wait_until_live() as server:
-        answer = server.client.post("/references", data={"category": "disc"}, files=files(part(1), part(2)))
-        reference = answer.json()["results"][0]["reference_id"]
+        response = server.client.post("/references", data={"category": "disc"}, files=files(part(1), part(2)))
+        reference = response.json()["results"][0]["reference_id"]
         server.client.delete(f"/references/{reference}")
         assert server.stop() == 0
     with ServerProcess(data).wait_until_live() as server:
@@ -103,17 +103,17 @@ def filled(catalogue: Catalogue, count: int) -> datetime:
 def test_a_trend_adds_up_to_the_history(database: str) -> None:
     catalogue = Catalogue.open(database)
     begun = filled(catalogue, 1000)
-    found = catalogue.inspections.trend(InspectionFilter(category="disc"), 7)
-    assert found.total == sum(point.count for point in found.points) == 1000
-    assert len(found.points) <= 7
-    assert found.points[0].at == begun
-    assert sum(point.verdicts["anomalous"] for point in found.points) == 100
-    assert abs(found.points[0].mean - 0.13) < 0.01
-    assert (found.points[0].max, found.points[0].threshold) == (0.4, 0.2)
-    assert found.points[0].max_ratio == pytest.approx(2)
-    assert found.points[0].mean_ratio == pytest.approx(found.points[0].mean / 0.2)
-    assert found.categories == 1
-    assert [point.at - begun for point in found.points] == [index * found.bucket for index in range(7)]
+    trend = catalogue.inspections.trend(InspectionFilter(category="disc"), 7)
+    assert trend.total == sum(point.count for point in trend.points) == 1000
+    assert len(trend.points) <= 7
+    assert trend.points[0].at == begun
+    assert sum(point.verdicts["anomalous"] for point in trend.points) == 100
+    assert abs(trend.points[0].mean - 0.13) < 0.01
+    assert (trend.points[0].max, trend.points[0].threshold) == (0.4, 0.2)
+    assert trend.points[0].max_ratio == pytest.approx(2)
+    assert trend.points[0].mean_ratio == pytest.approx(trend.points[0].mean / 0.2)
+    assert trend.categories == 1
+    assert [point.at - begun for point in trend.points] == [index * trend.bucket for index in range(7)]
     assert catalogue.inspections.trend(InspectionFilter(category="none")).total == 0
     catalogue.close()
 
@@ -138,14 +138,14 @@ def test_trends_handle_fractions_of_seconds_and_gaps(database: str) -> None:
             for index, after in enumerate(seconds)
         ]
     )
-    found = catalogue.inspections.trend(points=60)
+    trend = catalogue.inspections.trend(points=60)
     whole = begun.replace(microsecond=0)
-    told = [((point.at - whole).total_seconds(), point.count, round(point.mean, 6)) for point in found.points]
-    assert found.bucket == timedelta(seconds=1)
-    assert told == [(0, 2, 0.05), (1, 1, 0.2), (5, 1, 0.3), (6, 1, 0.4), (59, 1, 0.5)]
-    assert {point.verdicts["unfamiliar"] for point in found.points} == {1, 2}
-    assert (found.first, found.last, found.points[0].threshold) == (whole, begun + timedelta(seconds=58.9), None)
-    assert (found.points[0].mean_ratio, found.points[0].max_ratio) == (None, None)
+    points = [((point.at - whole).total_seconds(), point.count, round(point.mean, 6)) for point in trend.points]
+    assert trend.bucket == timedelta(seconds=1)
+    assert points == [(0, 2, 0.05), (1, 1, 0.2), (5, 1, 0.3), (6, 1, 0.4), (59, 1, 0.5)]
+    assert {point.verdicts["unfamiliar"] for point in trend.points} == {1, 2}
+    assert (trend.first, trend.last, trend.points[0].threshold) == (whole, begun + timedelta(seconds=58.9), None)
+    assert (trend.points[0].mean_ratio, trend.points[0].max_ratio) == (None, None)
     one = catalogue.inspections.trend(points=1)
     assert (one.points[0].count, one.bucket) == (6, timedelta(seconds=60))
     catalogue.close()
@@ -154,8 +154,8 @@ def test_trends_handle_fractions_of_seconds_and_gaps(database: str) -> None:
 def test_history_is_searched_by_a_part_of_a_name(database: str) -> None:
     catalogue = Catalogue.open(database)
     filled(catalogue, 200)
-    found = catalogue.inspections.page(InspectionFilter(text="sn000042"))
-    assert [each.part_id for each in found.items] == ["SN000042"]
+    page = catalogue.inspections.page(InspectionFilter(text="sn000042"))
+    assert [inspection.part_id for inspection in page.items] == ["SN000042"]
     assert catalogue.inspections.page(InspectionFilter(text="%")).items == ()
     catalogue.close()
 
@@ -180,23 +180,23 @@ def test_inspections_are_streamed_as_they_are_recorded_and_the_server_still_stop
 
 
 def test_the_scores_of_a_category_are_those_its_threshold_rests_on(taught: TestClient) -> None:
-    answer = taught.get("/categories/disc/scores").json()
-    found = answer["scores"]
+    response = taught.get("/categories/disc/scores").json()
+    scores = response["scores"]
     ids = {reference["id"] for reference in taught.get("/references", params={"category": "disc"}).json()["references"]}
-    assert set(answer["references"]) <= ids
-    assert len(set(answer["references"])) == len(found)
+    assert set(response["references"]) <= ids
+    assert len(set(response["references"])) == len(scores)
     calibration = taught.get("/categories/disc").json()["calibration"]
-    assert found == sorted(found)
-    assert len(found) == calibration["references"]
-    assert calibration["threshold"] in found
-    assert answer["rates"][:2] == pytest.approx([1 / (len(found) + 1), 2 / (len(found) + 1)], abs=1e-6)
-    assert found[-1 - answer["rate_index"]] == calibration["threshold"]
+    assert scores == sorted(scores)
+    assert len(scores) == calibration["references"]
+    assert calibration["threshold"] in scores
+    assert response["rates"][:2] == pytest.approx([1 / (len(scores) + 1), 2 / (len(scores) + 1)], abs=1e-6)
+    assert scores[-1 - response["rate_index"]] == calibration["threshold"]
     assert taught.get("/categories/none/scores").status_code == 404
 
 
 def test_references_have_their_scores_and_are_sorted_by_them(taught: TestClient) -> None:
-    answer = taught.get("/categories/disc/scores").json()
-    scores = dict(zip(answer["references"], answer["scores"], strict=True))
+    calibrated = taught.get("/categories/disc/scores").json()
+    scores = dict(zip(calibrated["references"], calibrated["scores"], strict=True))
     query: dict[str, Any] = {"category": "disc", "order": "outliers", "limit": 5}
     listed: list[dict[str, Any]] = []
     while True:
@@ -205,11 +205,11 @@ def test_references_have_their_scores_and_are_sorted_by_them(taught: TestClient)
         if page["next_cursor"] is None:
             break
         query["cursor"] = page["next_cursor"]
-    assert {each["id"]: each["score"] for each in listed if each["score"] is not None} == scores
-    found = [each["score"] for each in listed]
-    assert found[: len(scores)] == sorted(scores.values(), reverse=True)
-    assert found[len(scores) :] == [None] * (24 - len(scores))  # near-duplicates
-    assert taught.get(f"/references/{listed[0]['id']}").json()["score"] == answer["scores"][-1]
+    assert {reference["id"]: reference["score"] for reference in listed if reference["score"] is not None} == scores
+    order = [reference["score"] for reference in listed]
+    assert order[: len(scores)] == sorted(scores.values(), reverse=True)
+    assert order[len(scores) :] == [None] * (24 - len(scores))  # near-duplicates
+    assert taught.get(f"/references/{listed[0]['id']}").json()["score"] == calibrated["scores"][-1]
     check_problem(taught.get("/references", params={"order": "outliers"}), 422, "invalid-request")
 
 
@@ -217,6 +217,6 @@ def test_references_have_their_scores_and_are_sorted_by_them(taught: TestClient)
 def test_a_time_that_no_calendar_has_in_utc_is_refused(taught: TestClient, time: str) -> None:
     for path in ("/inspections", "/inspections?format=csv", "/inspections/trend", "/inspections/stream"):
         for name in ("since", "until"):
-            answer = taught.get(path, params={**dict(httpx.QueryParams(path.partition("?")[2])), name: time})
-            assert answer.status_code == 422, f"{path} {name}"
-            assert f"query.{name}" in answer.json()["detail"]
+            response = taught.get(path, params={**dict(httpx.QueryParams(path.partition("?")[2])), name: time})
+            assert response.status_code == 422, f"{path} {name}"
+            assert f"query.{name}" in response.json()["detail"]

@@ -31,7 +31,7 @@ def test_blots_at_all_corners_and_edges_are_caught_where_they_are(plates: TestCl
     results = plates.post("/detect", data={"category": "plate"}, files=files(*blotted)).json()["results"]
     assert [result["verdict"] for result in results] == ["anomalous"] * len(PLACES)
     for (x, y), result in zip(PLACES, results, strict=True):
-        left, top, width, height = max(result["regions"], key=lambda each: each["peak"])["box"]
+        left, top, width, height = max(result["regions"], key=lambda region: region["peak"])["box"]
         assert left - 20 <= x <= left + width + 20, (x, y)
         assert top - 20 <= y <= top + height + 20, (x, y)
 
@@ -59,9 +59,9 @@ def test_a_memory_made_with_other_sizes_keeps_them_and_says_what_it_does_not_see
         geometry = client.get("/categories/disc").json()["geometry"]
         assert (geometry["resized"], geometry["window"]) == ([128, 128], [8, 8, 112, 112])
         assert geometry["inspected"]["fraction"] == pytest.approx((112 / 128) ** 2)
-        answer = client.post("/detect", files=files(part(2)))
-        assert answer.status_code == 200
-        assert "border_not_inspected" in [notice["kind"] for notice in answer.json()["results"][0]["notices"]]
+        response = client.post("/detect", files=files(part(2)))
+        assert response.status_code == 200
+        assert "border_not_inspected" in [notice["kind"] for notice in response.json()["results"][0]["notices"]]
         onboard(client, "plate", part(3, kind=1))
         assert client.get("/categories/plate").json()["geometry"]["inspected"]["fraction"] == 1.0
     with pytest.raises(FeatureSpaceMismatch, match="looks at 128 × 128 → 112 × 112 pixels, not 448 × 448"):
@@ -76,8 +76,8 @@ def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path
         path.write_bytes(part(index))
     assert touchstone("index", parts, data=data).exit_code == 0
     (parts / "disc" / "2.png").write_bytes(part(2))
-    again = touchstone("index", parts, data=data, sized=False)
-    assert again.exit_code == 0, again.stderr
+    indexed = touchstone("index", parts, data=data, sized=False)
+    assert indexed.exit_code == 0, indexed.stderr
     rebuilt = touchstone("rebuild", data=data, sized=False)
     assert rebuilt.exit_code == 0, rebuilt.stderr
     with TestClient(

@@ -50,11 +50,11 @@ def test_a_line_reports_and_an_operator_reads(tmp_path: Path) -> None:
     with plant.client as client:
         line, operator = plant.bearer(Role.LINE), plant.bearer(Role.OPERATOR)
         for parts in (1, 2):
-            answer = client.put("/stations/press%204", json={**REPORT, "parts": parts}, headers=line)
-            assert answer.status_code == 200, answer.text
+            response = client.put("/stations/press%204", json={**REPORT, "parts": parts}, headers=line)
+            assert response.status_code == 200, response.text
         check_problem(client.get("/stations", headers=line), 403, "forbidden")
         [station] = client.get("/stations", headers=operator).json()["stations"]
-        assert station == answer.json()
+        assert station == response.json()
         assert (station["name"], station["parts"], station["silent"]) == ("press 4", 2, False)
         assert station["components"] == [COMPONENT]
         assert station["last_part"]["captured_at"] == "2026-05-06T12:00:00+02:00"
@@ -118,11 +118,11 @@ def test_a_line_sends_frames_that_an_operator_watches_and_no_others(tmp_path: Pa
         assert client.get("/stations", headers=operator).json()["stations"][0]["watched"]
         assert send(client, image(value=1), headers=line).json() == {"watched": True}
         assert send(client, image(value=2), "7.5", headers=line).json() == {"watched": True}
-        answer = client.get("/stations/press/frame", headers=operator)
-        assert answer.content == image(value=2)
-        assert answer.headers["content-type"] == "image/jpeg"
-        assert answer.headers["cache-control"] == "no-store"
-        assert 7 <= int(answer.headers["age"]) <= 9
+        response = client.get("/stations/press/frame", headers=operator)
+        assert response.content == image(value=2)
+        assert response.headers["content-type"] == "image/jpeg"
+        assert response.headers["cache-control"] == "no-store"
+        assert 7 <= int(response.headers["age"]) <= 9
         assert len(list((tmp_path / FRAMES).glob("*.jpg"))) == 1  # the last one alone
 
 

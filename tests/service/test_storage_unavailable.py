@@ -45,9 +45,9 @@ def onboard(server: ServerProcess, seed: int) -> httpx.Response:
 
 
 def detect(server: ServerProcess, seed: int) -> dict[str, object]:
-    answer = server.client.post("/detect", files=files(part(seed)))
-    assert answer.status_code == 200, answer.text
-    result: dict[str, object] = answer.json()["results"][0]
+    response = server.client.post("/detect", files=files(part(seed)))
+    assert response.status_code == 200, response.text
+    result: dict[str, object] = response.json()["results"][0]
     return result
 
 
@@ -69,8 +69,8 @@ def test_a_data_folder_that_cannot_be_used_stops_no_detection(
             assert server.client.get("/storage").status_code in (200, 503, 507)
             assert server.client.get("/readyz").status_code == 200
         end = time.monotonic() + 60
-        while (again := onboard(server, 21)).status_code != 200:
-            assert time.monotonic() < end, again.text
+        while (response := onboard(server, 21)).status_code != 200:
+            assert time.monotonic() < end, response.text
             time.sleep(0.2)
         assert detect(server, 12)["recorded"] is True
         assert "Traceback" not in server.log.read_text(), server.log.read_text()

@@ -41,7 +41,7 @@ def schema(described: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """A schema with its reference followed, and of alternatives the one that is no null."""
     if "$ref" in given:
         return schema(described, described["components"]["schemas"][given["$ref"].rpartition("/")[2]])
-    chosen = [each for each in given.get("anyOf", ()) if each.get("type") != "null"]
+    chosen = [alternative for alternative in given.get("anyOf", ()) if alternative.get("type") != "null"]
     return schema(described, chosen[0]) if chosen else given
 
 
@@ -54,25 +54,28 @@ def free_text(described: dict[str, Any]) -> Iterator[tuple[str, str, str, str, d
         if path in ("/session", "/sign-in/start"):
             continue
         for method, operation in methods.items():
-            taken = [(each["in"], each["name"], each["schema"]) for each in operation.get("parameters", ())]
+            taken = [
+                (parameter["in"], parameter["name"], parameter["schema"])
+                for parameter in operation.get("parameters", ())
+            ]
             for media, body in operation.get("requestBody", {}).get("content", {}).items():
                 where = "json" if media == "application/json" else "form"
                 properties = schema(described, body["schema"])["properties"]
-                taken += [(where, name, each) for name, each in properties.items()]
-            for where, name, each in taken:
-                found = schema(described, each)
-                if found.get("type") == "string" and not {"enum", "format", "const"} & found.keys():
-                    yield method, path, where, name, found
+                taken += [(where, name, parameter) for name, parameter in properties.items()]
+            for where, name, parameter in taken:
+                resolved = schema(described, parameter)
+                if resolved.get("type") == "string" and not {"enum", "format", "const"} & resolved.keys():
+                    yield method, path, where, name, resolved
 
 
 def test_every_text_that_a_route_takes_is_described_by_the_rule(service: httpx.Client) -> None:
-    found = list(free_text(service.get("/openapi.json").json()))
-    assert len(found) > 25
-    for method, path, where, name, each in found:
+    texts = list(free_text(service.get("/openapi.json").json()))
+    assert len(texts) > 25
+    for method, path, where, name, described in texts:
         if (where, name) == ("form", "refuse"):  # a list of a few choices, written as text
             continue
-        assert each.get("pattern") in FREE, (method, path, where, name)
-        assert each.get("maxLength") == (1000 if name == "comment" else 128), (method, path, where, name)
+        assert described.get("pattern") in FREE, (method, path, where, name)
+        assert described.get("maxLength") == (1000 if name == "comment" else 128), (method, path, where, name)
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -81,9 +84,9 @@ def test_text_that_breaks_the_rule_is_refused_wherever_it_enters(service: httpx.
     before = count(service, "inspections"), count(service, "references")
     for method, path, where, name, _ in free_text(described):
         url, query = path, {name: text} if where == "query" else {}
-        for each in ("name", "inspection_id", "key_id", "reference_id"):
-            inside = "".join(f"%{byte:02X}" for byte in text.encode()) if (where, name) == ("path", each) else "1"
-            url = url.replace(f"{{{each}}}", inside)
+        for parameter in ("name", "inspection_id", "key_id", "reference_id"):
+            inside = "".join(f"%{byte:02X}" for byte in text.encode()) if (where, name) == ("path", parameter) else "1"
+            url = url.replace(f"{{{parameter}}}", inside)
         body: dict[str, Any] = {}
         if where == "json":
             body["json"] = {"name": "k", "role": "line", "label": "good"} | {name: text}
@@ -100,17 +103,17 @@ def test_text_that_breaks_the_rule_is_refused_wherever_it_enters(service: httpx.
             if "\0" in text:
                 continue  # no server takes a header with it
             headers[name] = text.encode()
-        answer = service.request(method, url, params=query, headers=headers, **body)
-        assert answer.status_code == 422, (method, path, where, name, answer.text)
-        assert answer.json()["type"] == "/problems/invalid-request"
+        response = service.request(method, url, params=query, headers=headers, **body)
+        assert response.status_code == 422, (method, path, where, name, response.text)
+        assert response.json()["type"] == "/problems/invalid-request"
     assert (count(service, "inspections"), count(service, "references")) == before
 
 
 def test_a_path_or_a_query_that_is_not_utf8_is_refused(service: httpx.Client) -> None:
     for url in (f"/categories/{NOT_UTF8}", f"/inspections/{NOT_UTF8}", f"/references?category={NOT_UTF8}"):
-        answer = service.get(url)
-        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
-        assert "not UTF-8" in answer.json()["detail"]
+        response = service.get(url)
+        assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+        assert "not UTF-8" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("name", [b"part_id", b"category", b"p\xff"])
@@ -119,13 +122,13 @@ def test_a_form_field_that_is_not_utf8_is_refused_and_nothing_of_the_request_is_
 ) -> None:
     before = count(service, "inspections")
     for charset in ("", "; charset=iso-8859-1", '; charset="latin1'):
-        answer = service.post(
+        response = service.post(
             "/detect",
             content=body((name, None, b"teil_\xe4"), (b"images", b"a.png", part(2))),
             headers={"content-type": f"multipart/form-data; boundary=x{charset}"},
         )
-        assert answer.status_code == 422, answer.text
-        assert answer.json()["type"] == "/problems/invalid-request"
+        assert response.status_code == 422, response.text
+        assert response.json()["type"] == "/problems/invalid-request"
     assert count(service, "inspections") == before
 
 
@@ -140,27 +143,27 @@ def test_surrogates_and_bytes_that_are_not_utf8_in_json_are_refused(service: htt
         b'{"name": "\xff", "role": "line"}',
         b'"\\ud800"',
     ):
-        answer = service.request(method, path, content=content, headers={"content-type": "application/json"})
-        assert answer.status_code == 422, (content, answer.text)
-        assert answer.json()["type"] == "/problems/invalid-request"
+        response = service.request(method, path, content=content, headers={"content-type": "application/json"})
+        assert response.status_code == 422, (content, response.text)
+        assert response.json()["type"] == "/problems/invalid-request"
 
 
 @pytest.mark.parametrize("path", ["/detect", "/references"])
 def test_a_file_whose_name_breaks_the_rule_is_refused_alone(service: httpx.Client, path: str) -> None:
     names = [b"teil_\xe4.png", b"a\x00.png", b"a\xc2\x85.png", b"x" * 256, "größe.png".encode()]
     parts = [(b"images", name, part(index + 10)) for index, name in enumerate(names)]
-    answer = service.post(
+    response = service.post(
         path,
         content=body((b"category", None, b"disc"), *parts),
         headers={"content-type": "multipart/form-data; boundary=x"},
     )
-    assert answer.status_code == 200, answer.text
-    *refused, taken = answer.json()["results"]
-    for each in refused:
-        reason = each["error"]["reason"] if path == "/detect" else each["reason"]
+    assert response.status_code == 200, response.text
+    *refused, taken = response.json()["results"]
+    for result in refused:
+        reason = result["error"]["reason"] if path == "/detect" else result["reason"]
         assert reason == "bad-name"
-        assert each["filename"].isprintable()
-        assert len(each["filename"]) <= 255
+        assert result["filename"].isprintable()
+        assert len(result["filename"]) <= 255
     assert taken["filename"] == "größe.png"
     alone = service.post(
         path,
@@ -178,9 +181,9 @@ def test_names_are_kept_and_found_in_one_form(service: httpx.Client) -> None:
     assert service.get(f"/categories/{composed}").json()["name"] == composed
     assert service.get(f"/categories/{typed}").json()["name"] == composed
     sent = {"category": typed, "part_id": typed, "station": typed}
-    found = service.post("/detect", data=sent, files=[("images", (f"{typed}.png", part(21), "image/png"))])
-    [result] = found.json()["results"]
-    assert [result[each] for each in ("category", "part_id", "station")] == [composed] * 3
+    detected = service.post("/detect", data=sent, files=[("images", (f"{typed}.png", part(21), "image/png"))])
+    [result] = detected.json()["results"]
+    assert [result[field] for field in ("category", "part_id", "station")] == [composed] * 3
     assert result["filename"] == f"{composed}.png"
     for name in ("category", "part_id", "station", "text"):
         assert len(service.get("/inspections", params={name: typed}).json()["inspections"]) == 1, name
@@ -201,19 +204,19 @@ def test_names_are_kept_and_found_in_one_form(service: httpx.Client) -> None:
 )
 def test_file_names_are_read_in_either_way_of_writing_them(taught: TestClient, disposition: bytes, name: str) -> None:
     content = b'--x\r\nContent-Disposition: form-data; name="images"; ' + disposition + b"\r\n\r\n" + part(1)
-    answer = taught.post(
+    response = taught.post(
         "/detect", content=content + b"\r\n--x--\r\n", headers={"content-type": "multipart/form-data; boundary=x"}
     )
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["results"][0]["filename"] == name
+    assert response.status_code == 200, response.text
+    assert response.json()["results"][0]["filename"] == name
 
 
 def test_an_image_without_a_file_name_is_refused_with_the_reason(taught: TestClient) -> None:
-    answer = taught.post(
+    response = taught.post(
         "/detect", content=body((b"images", None, b"x")), headers={"content-type": "multipart/form-data; boundary=x"}
     )
-    assert answer.status_code == 422
-    assert "has no file name" in answer.json()["detail"]
+    assert response.status_code == 422
+    assert "has no file name" in response.json()["detail"]
 
 
 def body(*parts: tuple[bytes, bytes | None, bytes]) -> bytes:
@@ -226,6 +229,6 @@ def body(*parts: tuple[bytes, bytes | None, bytes]) -> bytes:
 
 
 def test_answers_are_json_whatever_was_sent(service: httpx.Client) -> None:
-    answer = service.post("/detect?\ud83d".encode(errors="surrogatepass").decode("latin-1"), files=files(part(1)))
-    assert answer.status_code == 422
-    json.loads(answer.content.decode())
+    response = service.post("/detect?\ud83d".encode(errors="surrogatepass").decode("latin-1"), files=files(part(1)))
+    assert response.status_code == 422
+    json.loads(response.content.decode())

@@ -22,8 +22,8 @@ from tests.helpers.part_images import part, plain, varied
 
 
 def category(client: TestClient, name: str = "disc") -> dict[str, Any]:
-    found: dict[str, Any] = client.get(f"/categories/{name}").json()
-    return found
+    view: dict[str, Any] = client.get(f"/categories/{name}").json()
+    return view
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def test_an_image_unlike_all_references_is_unfamiliar_and_never_normal(line: Tes
     covered = encode_png(np.clip(rng.normal(5, 3, (144, 160, 3)), 0, 255).astype(np.uint8))
     turned = encode_png(np.ascontiguousarray(cv2.imdecode(np.frombuffer(part(3, kind=1), np.uint8), 1)[::-1, ::-1]))
     for image in (plain(0), plain(255), plain(128), covered, part(3, kind=1), turned):
-        answer = line.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
-        assert answer["verdict"] == "unfamiliar"
-        assert answer["regions"] == []
-        novelty = answer["novelty"]
+        result = line.post("/detect", data={"category": "disc"}, files=files(image)).json()["results"][0]
+        assert result["verdict"] == "unfamiliar"
+        assert result["regions"] == []
+        novelty = result["novelty"]
         assert novelty["statistic"] > novelty["threshold"]
-        assert line.get(f"/inspections/{answer['id']}").json()["novelty"] == novelty
+        assert line.get(f"/inspections/{result['id']}").json()["novelty"] == novelty
     fresh = line.post("/detect", data={"category": "disc"}, files=files(*(varied(seed) for seed in range(100, 120))))
     verdicts = [result["verdict"] for result in fresh.json()["results"]]
     assert verdicts.count("unfamiliar") <= 2
@@ -56,9 +56,9 @@ def test_an_uncalibrated_answer_says_how_many_references_it_takes(line: TestClie
     known = line.patch("/categories/disc", json={"false_reject_rate": 0.01}).json()["calibration"]
     headers = {"Idempotency-Key": "uncalibrated"}
     for _ in range(2):  # the second time from the history
-        answer = line.post("/detect", files=files(varied(600)), headers=headers).json()["results"][0]
-        assert (answer["verdict"], answer["threshold"]) == ("uncalibrated", known["threshold"])
-        assert answer["references_needed"] == known["references_needed"] == 99
+        result = line.post("/detect", files=files(varied(600)), headers=headers).json()["results"][0]
+        assert (result["verdict"], result["threshold"]) == ("uncalibrated", known["threshold"])
+        assert result["references_needed"] == known["references_needed"] == 99
     line.patch("/categories/disc", json={"false_reject_rate": 0.05})
     calibrated = line.post("/detect", files=files(varied(600))).json()["results"][0]
     assert (calibrated["verdict"], calibrated["references_needed"]) == ("normal", None)
@@ -69,16 +69,16 @@ def test_without_a_category_an_image_is_searched_where_its_threshold_was_made(li
     """K is 150: the pool holds 48 references, 24 of which have no say in the other category's calibration."""
     for image, name in ((varied(400), "disc"), (part(401, kind=1), "plate"), (varied(402, scratched=True), "disc")):
         form = {"map": "raw"}
-        told = line.post("/detect", data={**form, "category": name}, files=files(image)).json()["results"][0]
-        found = line.post("/detect", data=form, files=files(image)).json()["results"][0]
+        named = line.post("/detect", data={**form, "category": name}, files=files(image)).json()["results"][0]
+        unnamed = line.post("/detect", data=form, files=files(image)).json()["results"][0]
         same = ("category", "verdict", "score", "p_value", "threshold", "map", "novelty", "references", "regions")
-        assert [found[each] for each in same] == [told[each] for each in same]
-        assert found["category"] == name
+        assert [unnamed[field] for field in same] == [named[field] for field in same]
+        assert unnamed["category"] == name
 
 
 def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
-    answer = line.post("/detect", data={"category": "disc"}, files=files(part(500, kind=1))).json()["results"][0]
-    better = answer["alternative_category"]
+    result = line.post("/detect", data={"category": "disc"}, files=files(part(500, kind=1))).json()["results"][0]
+    better = result["alternative_category"]
     assert better["category"] == "plate"
     assert better["similarity"] > better["own_similarity"]
     assert better["mean_distance"] < better["own_mean_distance"]
@@ -90,25 +90,25 @@ def test_a_category_that_fits_better_is_named(line: TestClient) -> None:
 def test_screening_tells_what_is_wrong_with_each_image_and_keeps_it(line: TestClient) -> None:
     image = cv2.imdecode(np.frombuffer(varied(700), np.uint8), cv2.IMREAD_COLOR)
     blurred = encode_png(cv2.GaussianBlur(image, (0, 0), 5)[..., ::-1])
-    again = encode_png(
+    noisy = encode_png(
         np.clip(image + np.random.default_rng(0).normal(0, 0.6, image.shape), 0, 255)[..., ::-1].astype(np.uint8)
     )
     scratched = varied(701, scratched=True)
-    sent = [varied(700), again, scratched, blurred, encode_png(image[..., ::-1] // 3), part(900, kind=1), varied(702)]
-    answer = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
-    assert [result["status"] for result in answer["results"]] == ["added"] * 7
-    found = [{finding["kind"]: finding for finding in result["findings"]} for result in answer["results"]]
-    assert found[0] == found[6] == {}
-    assert answer["images_until_outlier_check"] == 0
-    assert found[1]["near_duplicate"]["image_index"] == 0
-    assert found[2]["outlier"]["value"] > found[2]["outlier"]["limit"] > found[2]["outlier"]["typical"]
-    assert "blurred" in found[3]
-    assert "too_dark" in found[4]
-    assert found[5]["other_category"]["category"] == "plate"
-    assert "framing" in found[5]
-    stored = line.get(f"/references/{answer['results'][2]['reference_id']}").json()
-    assert stored["findings"] == answer["results"][2]["findings"]
-    for result in answer["results"]:
+    sent = [varied(700), noisy, scratched, blurred, encode_png(image[..., ::-1] // 3), part(900, kind=1), varied(702)]
+    response = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
+    assert [result["status"] for result in response["results"]] == ["added"] * 7
+    findings = [{finding["kind"]: finding for finding in result["findings"]} for result in response["results"]]
+    assert findings[0] == findings[6] == {}
+    assert response["images_until_outlier_check"] == 0
+    assert findings[1]["near_duplicate"]["image_index"] == 0
+    assert findings[2]["outlier"]["value"] > findings[2]["outlier"]["limit"] > findings[2]["outlier"]["typical"]
+    assert "blurred" in findings[3]
+    assert "too_dark" in findings[4]
+    assert findings[5]["other_category"]["category"] == "plate"
+    assert "framing" in findings[5]
+    stored = line.get(f"/references/{response['results'][2]['reference_id']}").json()
+    assert stored["findings"] == response["results"][2]["findings"]
+    for result in response["results"]:
         line.delete(f"/references/{result['reference_id']}")
     wait_until_calibrated(line, "disc")
 
@@ -116,11 +116,11 @@ def test_screening_tells_what_is_wrong_with_each_image_and_keeps_it(line: TestCl
 def test_screening_refuses_what_the_setting_or_the_request_says(line: TestClient) -> None:
     sent = [varied(710), plain(3)]
     line.patch("/categories/disc", json={"refuse": ["too_dark"]})
-    answer = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
-    assert [result["status"] for result in answer["results"]] == ["added", "rejected"]
-    assert answer["results"][1]["reason"] == "too_dark"
-    assert (answer["added"], answer["rejected"]) == (1, 1)
-    line.delete(f"/references/{answer['results'][0]['reference_id']}")
+    response = line.post("/references", data={"category": "disc"}, files=files(*sent)).json()
+    assert [result["status"] for result in response["results"]] == ["added", "rejected"]
+    assert response["results"][1]["reason"] == "too_dark"
+    assert (response["added"], response["rejected"]) == (1, 1)
+    line.delete(f"/references/{response['results'][0]['reference_id']}")
     overridden = line.post("/references", data={"category": "disc", "refuse": "none"}, files=files(plain(3))).json()
     assert overridden["results"][0]["status"] == "added"
     line.delete(f"/references/{overridden['results'][0]['reference_id']}")
@@ -137,9 +137,9 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
     before = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
     assert before["verdict"] == "anomalous"
     right = [[[0.72, 0.0], [1.0, 0.0], [1.0, 1.0], [0.72, 1.0]]]
-    answer = line.patch("/categories/disc", json={"region_of_interest": {"polygons": right}}).json()
-    assert answer["settings"]["region_of_interest"] == {"polygons": right, "ignored": [], "mask": False}
-    assert answer["geometry"]["inspected"]["fraction"] == pytest.approx(0.19, abs=0.01)
+    changed = line.patch("/categories/disc", json={"region_of_interest": {"polygons": right}}).json()
+    assert changed["settings"]["region_of_interest"] == {"polygons": right, "ignored": [], "mask": False}
+    assert changed["geometry"]["inspected"]["fraction"] == pytest.approx(0.19, abs=0.01)
     wait_until_calibrated(line, "disc")
     aside = line.post("/detect", data={"category": "disc"}, files=files(scratched)).json()["results"][0]
     assert aside["verdict"] == "normal"
@@ -174,8 +174,8 @@ def test_a_defect_outside_the_region_of_interest_is_not_seen(line: TestClient) -
     for same in (ones.astype(np.uint8), ones, ones * 65535):  # any value but 0 is inside, in 8 bits and in 16
         line.patch("/categories/disc", json={"region_of_interest": None})
         assert line.put("/categories/disc/region-of-interest", files=files(encode_png(same))).status_code == 200
-        again = line.get("/categories/disc/region-of-interest.png").content
-        assert (cv2.imdecode(np.frombuffer(again, np.uint8), cv2.IMREAD_GRAYSCALE) == drawn).all()
+        returned = line.get("/categories/disc/region-of-interest.png").content
+        assert (cv2.imdecode(np.frombuffer(returned, np.uint8), cv2.IMREAD_GRAYSCALE) == drawn).all()
     specks = np.kron(np.tile(np.eye(2, dtype=np.uint8), (10, 10)), np.full((15, 15), 255, np.uint8))
     specks[::15] = 0  # so that none touches another
     for data, reason in (
@@ -202,12 +202,12 @@ def test_what_is_ignored_is_dimmed_counted_and_remembered(line: TestClient) -> N
     assert ignoring["geometry"]["inspected"]["fraction"] == pytest.approx(0.21, abs=0.01)
     wait_until_calibrated(line, "disc")
     scratched = varied(720, scratched=True)
-    asked = {"category": "disc", "overlay": "true"}
-    found = line.post("/detect", data=asked, files=files(scratched)).json()["results"][0]
-    assert found["verdict"] == "normal"
-    assert found["inspected"]["region"] == {"polygons": [], "ignored": [left], "mask": False}
-    assert found["inspected"]["fraction"] == pytest.approx(0.21, abs=0.01)
-    overlay = cv2.imdecode(np.frombuffer(base64.b64decode(found["overlay"]), np.uint8), cv2.IMREAD_COLOR)
+    form = {"category": "disc", "overlay": "true"}
+    result = line.post("/detect", data=form, files=files(scratched)).json()["results"][0]
+    assert result["verdict"] == "normal"
+    assert result["inspected"]["region"] == {"polygons": [], "ignored": [left], "mask": False}
+    assert result["inspected"]["fraction"] == pytest.approx(0.21, abs=0.01)
+    overlay = cv2.imdecode(np.frombuffer(base64.b64decode(result["overlay"]), np.uint8), cv2.IMREAD_COLOR)
     image = cv2.imdecode(np.frombuffer(scratched, np.uint8), cv2.IMREAD_COLOR)
     width = image.shape[1]
     np.testing.assert_allclose(overlay[:, : width // 2], image[:, : width // 2] * 0.6, atol=1)
@@ -215,7 +215,7 @@ def test_what_is_ignored_is_dimmed_counted_and_remembered(line: TestClient) -> N
     assert overlay[20:-20, inside].mean() > 0.8 * image[20:-20, inside].mean()
     line.patch("/categories/disc", json={"region_of_interest": None})
     wait_until_calibrated(line, "disc")
-    assert line.get(f"/inspections/{found['id']}").json()["inspected"] == found["inspected"]
+    assert line.get(f"/inspections/{result['id']}").json()["inspected"] == result["inspected"]
 
 
 def shifted(seed: int) -> bytes:
@@ -240,24 +240,24 @@ def test_drift_is_flagged_counted_once_and_survives_a_restart(tmp_path: Path) ->
             scratched = files(*(varied(seed, scratched=True) for seed in range(200, 260)))
             second.post("/detect", data={"category": "disc"}, files=scratched)
             first.post("/detect", data={"category": "disc"}, files=good)
-    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
-        found = category(again)["drift"]
-        assert (found["state"], found["inspections"]) == ("defects", 120)
-        assert found["flagged_at"] is not None
-        assert found["scores"]["max_evidence"] >= found["alarm"] > found["scene"]["max_evidence"]
-        moved_by = again.get("/categories/disc/drift").json()
-        assert moved_by["drift"] == found
-        assert {each["filename"] for each in moved_by["parts"]} <= {f"{number}.png" for number in range(60)}
-        assert [each["p_value"] for each in moved_by["parts"]] == pytest.approx([1 / 61] * 12, abs=0.01)
-        assert again.post("/categories/disc/drift/restart").json()["drift"] is None
-        assert again.get("/categories/disc/drift").json() == {"drift": None, "parts": []}
-        wait_until_calibrated(again, "disc")
-        again.post("/detect", data={"category": "disc"}, files=files(*(shifted(seed) for seed in range(300, 340))))
-        assert category(again)["drift"]["state"] == "drifting"
-        [first_part, *_] = again.get("/categories/disc/drift").json()["parts"]
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as restarted:
+        drift = category(restarted)["drift"]
+        assert (drift["state"], drift["inspections"]) == ("defects", 120)
+        assert drift["flagged_at"] is not None
+        assert drift["scores"]["max_evidence"] >= drift["alarm"] > drift["scene"]["max_evidence"]
+        moved_by = restarted.get("/categories/disc/drift").json()
+        assert moved_by["drift"] == drift
+        assert {listed["filename"] for listed in moved_by["parts"]} <= {f"{seed}.png" for seed in range(60)}
+        assert [listed["p_value"] for listed in moved_by["parts"]] == pytest.approx([1 / 61] * 12, abs=0.01)
+        assert restarted.post("/categories/disc/drift/restart").json()["drift"] is None
+        assert restarted.get("/categories/disc/drift").json() == {"drift": None, "parts": []}
+        wait_until_calibrated(restarted, "disc")
+        restarted.post("/detect", data={"category": "disc"}, files=files(*(shifted(seed) for seed in range(300, 340))))
+        assert category(restarted)["drift"]["state"] == "drifting"
+        [first_part, *_] = restarted.get("/categories/disc/drift").json()["parts"]
         assert first_part["novelty"]["scene_p_value"] == pytest.approx(1 / 61, abs=0.01)
-        assert again.get("/categories/nothing/drift").status_code == 404
-        assert again.post("/categories/nothing/drift/restart").status_code == 404
+        assert restarted.get("/categories/nothing/drift").status_code == 404
+        assert restarted.post("/categories/nothing/drift/restart").status_code == 404
 
 
 def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it(
@@ -266,19 +266,19 @@ def test_a_restart_finds_the_calibration_and_taking_a_reference_back_restores_it
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as first:
         onboard(first, "disc", *(varied(seed) for seed in range(20)))
         before = wait_until_calibrated(first, "disc")
-    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
-        engine = again.app.state.app_state.engine
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as restarted:
+        engine = restarted.app.state.app_state.engine
         monkeypatch.setattr(engine, "max_similarity", None)  # a search would fail
-        assert wait_until_calibrated(again, "disc") == before
+        assert wait_until_calibrated(restarted, "disc") == before
         monkeypatch.undo()
-        rejected = again.post("/detect", data={"category": "disc"}, files=files(varied(300, scratched=True))).json()
+        rejected = restarted.post("/detect", data={"category": "disc"}, files=files(varied(300, scratched=True))).json()
         url = f"/inspections/{rejected['results'][0]['id']}/feedback"
-        again.post(url, json={"label": "good", "confirm": True}).raise_for_status()
-        with_it = wait_until_calibrated(again, "disc")
+        restarted.post(url, json={"label": "good", "confirm": True}).raise_for_status()
+        with_it = wait_until_calibrated(restarted, "disc")
         assert with_it["references"] == 21
         assert with_it["threshold"] != before["threshold"]
-        again.post(url, json={"label": "none"})
-        restored = wait_until_calibrated(again, "disc")
+        restarted.post(url, json={"label": "none"})
+        restored = wait_until_calibrated(restarted, "disc")
         assert restored["threshold"] == pytest.approx(before["threshold"], abs=1e-6)
         assert restored["region_threshold"] == pytest.approx(before["region_threshold"], abs=1e-6)
         assert restored["unfamiliar"]["threshold"] == pytest.approx(before["unfamiliar"]["threshold"], abs=1e-4)
@@ -301,7 +301,7 @@ def test_what_was_indexed_is_calibrated_at_the_next_start_and_beside_a_running_s
         assert before["references"] == 12
         indexed(*range(12, 16))
         end = time.monotonic() + 60
-        while (found := category(running)["calibration"])["references"] != 16 and time.monotonic() < end:
+        while (calibration := category(running)["calibration"])["references"] != 16 and time.monotonic() < end:
             time.sleep(0.05)
-        assert (found["state"], found["references"]) == ("ready", 16)
-        assert found["version"] > before["version"]
+        assert (calibration["state"], calibration["references"]) == ("ready", 16)
+        assert calibration["version"] > before["version"]

@@ -37,8 +37,8 @@ class _Shown:
 
     def cells(self) -> str:
         """Good parts that are not normal, defective ones that are not, and the mean AUROC."""
-        rejected, found = self.good.count(False), self.defective.count(False)
-        return f"{rejected} of {len(self.good)} | {found} of {len(self.defective)} | {np.mean(self.auroc):.3f}"
+        rejected, caught = self.good.count(False), self.defective.count(False)
+        return f"{rejected} of {len(self.good)} | {caught} of {len(self.defective)} | {np.mean(self.auroc):.3f}"
 
 
 class _References:
@@ -99,7 +99,7 @@ def codecs(
     """
     usual, plain, adapted = _Shown(), [_Shown() for _ in JPEGS], [_Shown() for _ in JPEGS]
     finer, read_alike = _Shown(), _Shown()
-    [coarse] = [each for each in JPEGS if (each.quality, each.subsampling) == (90, "4:2:0")]
+    [coarse] = [jpeg for jpeg in JPEGS if (jpeg.quality, jpeg.subsampling) == (90, "4:2:0")]
     for product in products:
         references = _References(encoder, engine, product.references, rate)
         references.show(usual, product, lambda image: image, references.criteria)

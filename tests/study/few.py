@@ -23,7 +23,7 @@ _GOOD, _DEFECTIVE = 48, 20  # images of a product that sets are drawn from
 def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Iterator[str]:
     """A table: good images that would be called outliers in sets of good ones, and defective ones that would."""
     rng = np.random.default_rng(0)
-    wrong, found = {size: list[float]() for size in _SIZES}, {size: list[float]() for size in _SIZES}
+    wrong, caught = {size: list[float]() for size in _SIZES}, {size: list[float]() for size in _SIZES}
     for product in products:
         good = [*product.references, *product.good][:_GOOD]
         among = _Among(encoder, product.geometry, [*good, *product.defective[:_DEFECTIVE]])
@@ -32,12 +32,12 @@ def outliers(title: str, encoder: Encoder, products: Sequence[Product]) -> Itera
                 chosen = rng.choice(len(good), size, replace=False).tolist()
                 wrong[size].append(float(np.mean(among.beyond(chosen))))
                 planted = int(rng.integers(len(good), len(among)))
-                found[size].append(float(among.beyond([*chosen[1:], planted])[-1]))
+                caught[size].append(float(among.beyond([*chosen[1:], planted])[-1]))
     yield f"### {title}\n"
     yield "| Images | Good ones called out | Defective ones called out, one among good ones |"
     yield "|---|---|---|"
     for size in _SIZES:
-        yield f"| {size} | {np.mean(wrong[size]):.1%} | {np.mean(found[size]):.1%} |"
+        yield f"| {size} | {np.mean(wrong[size]):.1%} | {np.mean(caught[size]):.1%} |"
     yield ""
 
 
@@ -60,9 +60,9 @@ class _Among:
     def beyond(self, chosen: Sequence[int]) -> list[bool]:
         """Which of some images, each held against the others of them, the screening would call out."""
         measured = [self._measured(one, [other for other in chosen if other != one]) for one in chosen]
-        _, score = outlier_limit([each.score for each in measured])
-        _, median = outlier_limit([each.median for each in measured])
-        return [each.score > score or each.median > median for each in measured]
+        _, score = outlier_limit([image.score for image in measured])
+        _, median = outlier_limit([image.median for image in measured])
+        return [image.score > score or image.median > median for image in measured]
 
     def _measured(self, one: int, others: Sequence[int]) -> ImageStatistics:
         best, similar = self._best[list(others), one].max(axis=0), float(self._similar[one, list(others)].max())

@@ -48,14 +48,14 @@ def compared(
     weighed = dict[str, ScoringSettings]()
     rankings = dict[str, dict[str, Ranking]]()
     for name in known:
-        found = run_leave_one_out(memory, engine, name, SCORING)
+        result = run_leave_one_out(memory, engine, name, SCORING)
         frame = memory.frame(name)
-        weighed[name] = scoring = found.balance_layers(frame, SCORING)
+        weighed[name] = scoring = result.balance_layers(frame, SCORING)
         rankings[name] = {
-            "own": Ranking.from_values(measures.score for _, measures in found.statistics(memory, frame, scoring)),
+            "own": Ranking.from_values(measures.score for _, measures in result.statistics(memory, frame, scoring)),
             "all": Ranking.from_values(
-                score(pooled, _ALL, memory.features_of(one), scoring, found.ids[found.groups == one].tolist())
-                for one in np.unique(found.groups).tolist()  # rows are ids here
+                score(pooled, _ALL, memory.features_of(one), scoring, result.ids[result.groups == one].tolist())
+                for one in np.unique(result.groups).tolist()  # rows are ids here
             ),
         }
     for product in products:
@@ -80,6 +80,6 @@ def compared(
     yield "| Searched | Image AUROC | Good rejected at 1 % | Found at 1 % | Good rejected at 5 % | Found at 5 % |"
     yield "|---|---|---|---|---|---|"
     for way, (search, _) in _WAYS.items():
-        cells = [f"{counts[way, rate][number]} of {shown[number]}" for rate in _RATES for number in (0, 1)]
+        cells = [f"{counts[way, rate][index]} of {shown[index]}" for rate in _RATES for index in (0, 1)]
         yield f"| {way} | {np.mean(aurocs[search]):.1%} | {' | '.join(cells)} |"
     yield ""

@@ -64,13 +64,13 @@ class Study:
                 self.fresh[size] += len(product.good)
                 for features in product.good:
                     measures = judge(memory, self.engine, features, CATEGORY, criteria).measures
-                    for each in RATES:
-                        threshold = calibration.scores.threshold_at(each)
+                    for allowed in RATES:
+                        threshold = calibration.scores.threshold_at(allowed)
                         assert threshold is not None
-                        self.rejected[size, each] += measures.score > threshold
-                        threshold = calibration.novelty.threshold_at(each)
+                        self.rejected[size, allowed] += measures.score > threshold
+                        threshold = calibration.novelty.threshold_at(allowed)
                         assert threshold is not None
-                        self.unfamiliar[size, each] += calibration.novelty.statistic(measures) > threshold
+                        self.unfamiliar[size, allowed] += calibration.novelty.statistic(measures) > threshold
         self.timings.append(self.timed(product.name, whole))
         criteria = criteria_of(whole, self.engine, CATEGORY, rate)
         for kind, images in (("good", product.good), ("defective", product.defective), *product.odd.items()):
@@ -81,19 +81,19 @@ class Study:
         """A table's row: how long the calibration of all references takes, and one reference more, and one less."""
         last = np.sort(memory.ids)[-_CHANGES:].tolist()
         before = fewer = memory.without_references(last, memory.version + 1)
-        found, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SCORING.k, SCORING.rho))
+        result, whole, longest = finished(leave_one_out(fewer, self.engine, CATEGORY, SCORING.k, SCORING.rho))
         more, less, steps = list[float](), list[float](), [longest]
         for index in range(1, _CHANGES + 1):
             after = memory.without_references(last[index:], memory.version + 1 + index)
             grown, seconds, longest = finished(
-                leave_one_out(after, self.engine, CATEGORY, SCORING.k, SCORING.rho, found)
+                leave_one_out(after, self.engine, CATEGORY, SCORING.k, SCORING.rho, result)
             )
             more.append(seconds)
             steps.append(longest)
             _, seconds, longest = finished(leave_one_out(before, self.engine, CATEGORY, SCORING.k, SCORING.rho, grown))
             less.append(seconds)
             steps.append(longest)
-            found, before = grown, after
+            result, before = grown, after
         searches = list[float]()
         for row in range(8):
             begun = time.perf_counter()
@@ -101,7 +101,7 @@ class Study:
             searches.append(time.perf_counter() - begun)
         return (
             f"| {name} | {len(fewer)} | {whole:.1f} s | {median(more):.2f} s | {median(less):.2f} s "
-            f"| {max(steps) * 1000:.0f} ms | {median(searches) * 1000:.0f} ms | {found.duplicates} |"
+            f"| {max(steps) * 1000:.0f} ms | {median(searches) * 1000:.0f} ms | {result.duplicates} |"
         )
 
     def report(self, title: str) -> Iterator[str]:
@@ -129,11 +129,13 @@ class Study:
             counts = [self.verdicts[name, kind] for name in products]
             together = sum(counts, Counter())
             shown = together.total()
-            cells = [f"{together[each] / shown:.1%}" for each in ("normal", "anomalous", "unfamiliar", "uncalibrated")]
-            each = ", ".join(
+            cells = [
+                f"{together[verdict] / shown:.1%}" for verdict in ("normal", "anomalous", "unfamiliar", "uncalibrated")
+            ]
+            passed = ", ".join(
                 f"{name} {count['normal']}" for name, count in zip(products, counts, strict=True) if count["normal"]
             )
-            yield f"| {kind} | {shown} | {' | '.join(cells)} | {each or 'none'} |"
+            yield f"| {kind} | {shown} | {' | '.join(cells)} | {passed or 'none'} |"
         yield "\n| Product | References | Calibrated | One more | One less | Longest step | One search | Duplicates |"
         yield "|---|---|---|---|---|---|---|---|"
         yield from self.timings
@@ -148,8 +150,8 @@ def finished(steps: Steps) -> tuple[LeaveOneOut, float, float]:
         try:
             next(steps)
         except StopIteration as end:
-            found: LeaveOneOut = end.value
-            return found, time.perf_counter() - begun, longest
+            result: LeaveOneOut = end.value
+            return result, time.perf_counter() - begun, longest
         longest = max(longest, time.perf_counter() - step)
 
 

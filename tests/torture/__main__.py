@@ -27,8 +27,8 @@ def main(names: list[str]) -> None:
         module, sizes = TRIALS[name]
         begun = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"touchstone-{name}-") as folder:
-            found = getattr(importlib.import_module(f"tests.torture.{module}"), module)(Path(folder), **sizes)
-        print(f"{name} ({time.monotonic() - begun:.0f} s): {found}", flush=True)
+            failures = getattr(importlib.import_module(f"tests.torture.{module}"), module)(Path(folder), **sizes)
+        print(f"{name} ({time.monotonic() - begun:.0f} s): {failures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -72,10 +72,10 @@ class _Storm:
                 killers = [
                     threading.Timer(self._rng.uniform(0.2, 2.2), end) for end in (server.process.kill, compactor.kill)
                 ]
-                for each in (*threads, *killers):
-                    each.start()
-                for each in (*threads, *killers):
-                    each.join()
+                for thread in (*threads, *killers):
+                    thread.start()
+                for thread in (*threads, *killers):
+                    thread.join()
                 assert not self._wrong, self._wrong
                 rewritten += self._compactions() > before
                 rounds += 1
@@ -128,18 +128,18 @@ class _Storm:
             self._sent |= {f"{seed}.png" for seed in seeds}
             body = [("images", (f"{seed}.png", part(seed), "image/png")) for seed in seeds]
             try:
-                answer = server.client.post("/references", data={"category": "disc"}, files=body)
-                if answer.status_code != 200:
-                    self._wrong.append(answer.text)
+                response = server.client.post("/references", data={"category": "disc"}, files=body)
+                if response.status_code != 200:
+                    self._wrong.append(response.text)
                     return
-                self._held |= {result["reference_id"]: result["filename"] for result in answer.json()["results"]}
+                self._held |= {result["reference_id"]: result["filename"] for result in response.json()["results"]}
                 self._counts["added"] += 2
                 if len(self._held) > 4 and self._rng.random() < 0.6:
                     victim = self._rng.choice(sorted(self._held))
                     del self._held[victim]  # from now on it may be there or not, until that is acknowledged
-                    answer = server.client.delete(f"/references/{victim}")
-                    if answer.status_code != 200:
-                        self._wrong.append(answer.text)
+                    response = server.client.delete(f"/references/{victim}")
+                    if response.status_code != 200:
+                        self._wrong.append(response.text)
                         return
                     self._gone.add(victim)
                     self._counts["removed"] += 1
@@ -151,24 +151,24 @@ class _Storm:
         while True:
             seed += 1
             try:
-                answer = server.client.post("/detect", files=files(part(seed % 50, scratched=True)))
+                response = server.client.post("/detect", files=files(part(seed % 50, scratched=True)))
             except httpx.TransportError:
                 return
-            if answer.status_code not in (200, 409):
-                self._wrong.append(answer.text)
+            if response.status_code not in (200, 409):
+                self._wrong.append(response.text)
                 return
-            if answer.status_code == 200:
-                [result] = answer.json()["results"]
+            if response.status_code == 200:
+                [result] = response.json()["results"]
                 if result["recorded"]:
                     self._inspections.add(result["id"])
                 self._counts["detected"] += 1
 
     def _check(self, server: ServerProcess) -> None:
-        found = server.references()
-        assert len(set(found.values())) == len(found), "an image became two references"
-        assert self._held.items() <= found.items(), "acknowledged and lost"
-        assert not self._gone & found.keys(), "taken back and there again"
-        assert set(found.values()) <= self._sent, "nobody sent this"
+        references = server.references()
+        assert len(set(references.values())) == len(references), "an image became two references"
+        assert self._held.items() <= references.items(), "acknowledged and lost"
+        assert not self._gone & references.keys(), "taken back and there again"
+        assert set(references.values()) <= self._sent, "nobody sent this"
         damaged = server.client.get("/version").json()["corrupt_segments"]
         assert damaged == [], f"{self._url or 'sqlite'}: {damaged}; {server.log.read_text()}"
         for inspection in self._rng.sample(sorted(self._inspections), min(5, len(self._inspections))):

@@ -26,15 +26,15 @@ def outage(folder: Path, seconds: float) -> str:
             postgres.stop()
             gone, detected, refused = time.monotonic(), 0, 0
             while time.monotonic() < gone + seconds:
-                answer = client.post("/detect", files=files(part(99)))
-                assert answer.status_code == 200, answer.text
-                [result] = answer.json()["results"]
+                response = client.post("/detect", files=files(part(99)))
+                assert response.status_code == 200, response.text
+                [result] = response.json()["results"]
                 assert result["score"] == score
                 assert result["recorded"] is False
                 detected += 1
-                answer = client.post("/references", data={"category": "disc"}, files=files(part(1000 + refused)))
-                assert answer.status_code == 503, answer.text
-                assert "retry-after" in answer.headers
+                response = client.post("/references", data={"category": "disc"}, files=files(part(1000 + refused)))
+                assert response.status_code == 503, response.text
+                assert "retry-after" in response.headers
                 refused += 1
                 assert client.get("/healthz").status_code == 200
                 time.sleep(0.5)

@@ -67,8 +67,8 @@ async def _capacity(url: str, headers: dict[str, str], seconds: float) -> float:
         nonlocal answered
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
             while time.monotonic() < end:
-                answer = await client.post("/detect", files=files(part(seed)))
-                answered += answer.status_code == 200
+                response = await client.post("/detect", files=files(part(seed)))
+                answered += response.status_code == 200
 
     end = time.monotonic() + seconds
     await asyncio.gather(*map(client_of_its_own, range(8)))
@@ -85,14 +85,14 @@ async def _open_loop(url: str, headers: dict[str, str], rate: float, seconds: fl
         async def one(body: object) -> None:
             begun = time.monotonic()
             try:
-                answer = await client.post("/detect", files=body)  # type: ignore[arg-type]
+                response = await client.post("/detect", files=body)  # type: ignore[arg-type]
             except httpx.TransportError:
                 outcome.broken += 1
                 return
-            outcome.statuses[answer.status_code] += 1
-            if answer.status_code == 200:
+            outcome.statuses[response.status_code] += 1
+            if response.status_code == 200:
                 outcome.accepted_seconds.append(time.monotonic() - begun)
-            elif "retry-after" not in answer.headers:
+            elif "retry-after" not in response.headers:
                 outcome.without_retry_after += 1
 
         begun, due, sent = time.monotonic(), 0.0, []

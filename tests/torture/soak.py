@@ -45,17 +45,17 @@ def soak(folder: Path, minutes: float) -> str:
         quarter = minutes * 15
         early = [sample for sample in samples if quarter <= sample[0] < 2 * quarter]
         late = [sample for sample in samples if sample[0] >= 3 * quarter]
-        resident = [statistics.median(each[1] for each in part_) / 2**20 for part_ in (early, late)]
-        open_files = [max(each[2] for each in part_) for part_ in (early, late)]
-        threads = [max(each[3] for each in part_) for part_ in (early, late)]
+        resident = [statistics.median(sample[1] for sample in part_) / 2**20 for part_ in (early, late)]
+        open_files = [max(sample[2] for sample in part_) for part_ in (early, late)]
+        threads = [max(sample[3] for sample in part_) for part_ in (early, late)]
         assert server.client.get("/readyz").status_code == 200
         assert server.stop() == 0
-    found = (
+    growth = (
         f"{turn} detections and {turn // 10} references added and taken back in {minutes:g} minutes; second quarter to "
         f"last: resident {resident[0]:.1f} to {resident[1]:.1f} MiB ({resident[1] / resident[0] - 1:+.2%}), open files "
         f"{open_files[0]} to {open_files[1]}, threads {threads[0]} to {threads[1]}; median answer "
         f"{statistics.median(slow) * 1000:.0f} ms"
     )
-    assert resident[1] < resident[0] * 1.03, found
-    assert open_files[1] <= open_files[0] + 2, found
-    return found
+    assert resident[1] < resident[0] * 1.03, growth
+    assert open_files[1] <= open_files[0] + 2, growth
+    return growth

@@ -69,7 +69,7 @@ class ValidatingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         raise AssertionError(f"{request.method} {request.url.path} is not documented")
 
     def _validate_request(self, request: httpx.Request, operation: dict[str, Any]) -> None:
-        documented = {(each["in"], each["name"].lower()) for each in operation.get("parameters", ())}
+        documented = {(parameter["in"], parameter["name"].lower()) for parameter in operation.get("parameters", ())}
         for name in parse_qs(request.url.query.decode()):
             assert ("query", name) in documented, name
         if "idempotency-key" in request.headers:

@@ -16,11 +16,11 @@ _PAYLOAD = 1400
 _JPEG = 26  # RTP's payload type
 
 
-def frame(number: int) -> bytes:
+def frame(index: int) -> bytes:
     """The scan of a JPEG of a disc, with noise that makes each frame unique."""
     image = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
     cv2.circle(image, (80, 72), 50, (180, 170, 170), -1)
-    noise = np.random.default_rng(number).integers(0, 6, image.shape, np.uint8)
+    noise = np.random.default_rng(index).integers(0, 6, image.shape, np.uint8)
     _, data = cv2.imencode(".jpg", image + noise, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     jpeg = data.tobytes()
     start = jpeg.index(b"\xff\xda")
@@ -66,11 +66,11 @@ class Camera(socketserver.StreamRequestHandler):
     def stream(self) -> None:
         """Stream frames until the viewer disconnects."""
         sequence = 0
-        number = 0
+        index = 0
         try:
             while not self.stopped.wait(1 / FRAMES_A_SECOND):
-                scan = frame(number)
-                number += 1
+                scan = frame(index)
+                index += 1
                 stamp = int(time.monotonic() * 90_000) & 0xFFFFFFFF
                 for offset in range(0, len(scan), _PAYLOAD):
                     chunk = scan[offset : offset + _PAYLOAD]

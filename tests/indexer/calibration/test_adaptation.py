@@ -41,7 +41,12 @@ def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
     result = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
     measured = list(result.statistics(memory, memory.frame("nut"), SETTINGS))
     known = Calibration.from_statistics(
-        "nut", memory.version, "key", [each for _, each in measured], result.duplicates, [one for one, _ in measured]
+        "nut",
+        memory.version,
+        "key",
+        [statistics for _, statistics in measured],
+        result.duplicates,
+        [reference_id for reference_id, _ in measured],
     )
     return memory, result, known, images
 

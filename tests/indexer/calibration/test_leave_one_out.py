@@ -51,10 +51,10 @@ def with_references(features: Features, codec: str = "fp32") -> MemoryBank:
     return memory.with_references(range(len(features)), ["nut"] * len(features), memory.codec.encode(features), 1)
 
 
-def kept_and_read(found: LeaveOneOut, memory: MemoryBank) -> LeaveOneOut:
+def kept_and_read(result: LeaveOneOut, memory: MemoryBank) -> LeaveOneOut:
     """As the catalogue gives it back."""
-    back = from_stored(to_stored(1, found), (len(memory.space.layers), math.prod(memory.space.global_grid)))
-    assert to_stored(1, back) == to_stored(1, found)
+    back = from_stored(to_stored(1, result), (len(memory.space.layers), math.prod(memory.space.global_grid)))
+    assert to_stored(1, back) == to_stored(1, result)
     return back
 
 
@@ -78,11 +78,11 @@ def test_each_reference_is_scored_without_itself_within_its_category() -> None:
 
 def test_images_of_one_part_do_not_vouch_for_each_other_and_count_once() -> None:
     features = random_features(feature_space(), 12, 3)
-    again = torch.nn.functional.normalize(features.patches[:2] + 0.02 * torch.randn(features.patches[:2].shape), dim=-1)
+    near = torch.nn.functional.normalize(features.patches[:2] + 0.02 * torch.randn(features.patches[:2].shape), dim=-1)
     memory = with_references(
         Features(
             torch.cat([features.global_descriptors, features.global_descriptors[:2]]),
-            torch.cat([features.patches, again]),
+            torch.cat([features.patches, near]),
             features.grid,
         )
     )
@@ -115,9 +115,9 @@ def test_rendered_parts_are_distinguished_from_one_part_photographed_again(produ
     encoder = load_encoder(EncoderSettings("filterbank", device="cpu"))
     images = [render_good(product, seed).image for seed in range(24)]
     noise = np.random.default_rng(7).normal(0, 2, images[3].shape)  # of the sensor: the part and the camera are still
-    again = np.clip(images[3] + noise, 0, 255).astype(np.uint8)
+    noisy = np.clip(images[3] + noise, 0, 255).astype(np.uint8)
     features = encoder.encode(
-        torch.stack([preprocess(each, encoder.space.global_geometry) for each in [*images, again]])
+        torch.stack([preprocess(image, encoder.space.global_geometry) for image in [*images, noisy]])
     )
     memory = MemoryBank.empty(encoder.space)
     memory = memory.with_references(range(25), [product] * 25, memory.codec.encode(features), 1)
@@ -226,8 +226,10 @@ def test_duplicates_and_ignored_cells_do_not_count_in_layer_weights() -> None:
     )
     order = [0, 1, 2, 3, 4, 5, 5]
     twice = with_references(Features(features.global_descriptors[order], features.patches[order], features.grid))
-    again = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balance_layers(memory.frame("nut"), ScoringSettings())
-    assert again == weights
+    with_twins = finished(leave_one_out(twice, ENGINE, "nut", 150, 1)).balance_layers(
+        memory.frame("nut"), ScoringSettings()
+    )
+    assert with_twins == weights
     corner = RegionOfInterest((((0.0, 0.0), (0.6, 0.0), (0.6, 0.6), (0.0, 0.6)),))
     part = ScoringSettings(region=corner)
     result = finished(leave_one_out(memory, ENGINE, "nut", 150, 1))

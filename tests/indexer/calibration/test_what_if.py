@@ -43,7 +43,11 @@ def calibrated(memory: MemoryBank, settings: ScoringSettings) -> Calibration:
     settings = result.balance_layers(memory.frame("nut"), settings)
     measured = list(result.statistics(memory, memory.frame("nut"), settings))
     return Calibration.from_statistics(
-        "nut", memory.version, "key", [each for _, each in measured], references=[one for one, _ in measured]
+        "nut",
+        memory.version,
+        "key",
+        [statistics for _, statistics in measured],
+        references=[reference_id for reference_id, _ in measured],
     )
 
 
@@ -75,7 +79,7 @@ def test_with_some_measured_those_are_exact_and_the_threshold_is_close() -> None
     result, exact = estimated(memory, settings, 16), calibrated(memory, settings)
     known = dict(zip(exact.references, exact.statistics, strict=True))
     pairs = zip(result.calibration.references, result.calibration.statistics, strict=True)
-    assert sum(abs(each.score - known[one].score) < 1e-5 for one, each in pairs) >= 16
+    assert sum(abs(estimate.score - known[one].score) < 1e-5 for one, estimate in pairs) >= 16
     assert (result.measured, len(result.calibration)) == (16, 40)
     level, true = result.calibration.scores.threshold_at(0.05), exact.scores.threshold_at(0.05)
     before = calibrated(memory, NOW).scores.threshold_at(0.05)

@@ -26,7 +26,7 @@ def add_under(catalogue: Catalogue, memory_id: int, geometry: str, category: str
 def rows(catalogue: Catalogue, memory_id: int, since: int = 0) -> dict[int, str]:
     """Reference → segment, of what a snapshot of that version lacks."""
     added = catalogue.segments.changes_since(since, memory_id).added
-    return {row.reference_id: each.segment.name for each in added for row in each.rows}
+    return {row.reference_id: segment.segment.name for segment in added for row in segment.rows}
 
 
 def test_a_category_has_the_geometry_of_its_first_references_and_refuses_others(
@@ -60,7 +60,7 @@ def test_a_geometry_takes_over_once_every_live_reference_is_encoded_under_it(
     # Nothing is seen of it yet, and compaction leaves its segments alone.
     assert rows(catalogue, memory_id, before) == {}
     assert set(rows(catalogue, memory_id)) == {a, b, other}
-    assert fine.name not in {each.segment.name for each in catalogue.segments.of(memory_id)}
+    assert fine.name not in {segment.segment.name for segment in catalogue.segments.of(memory_id)}
     with pytest.raises(MemoryIncomplete, match=f"example {b}"):
         catalogue.geometries.activate(change.id)
     # One that is added meanwhile is encoded under the geometry being served, and holds the switch up, too.
@@ -80,8 +80,10 @@ def test_a_geometry_takes_over_once_every_live_reference_is_encoded_under_it(
     assert set(rows(catalogue, memory_id)) == {a, b, late, other}
     assert catalogue.geometries.changes(memory_id) == ()
     # The segments of the earlier geometry belong to nobody; the category's audit trail has both.
-    assert {each.segment.name for each in catalogue.segments.of(memory_id)} == set(rows(catalogue, memory_id).values())
-    assert next(each.action for each in catalogue.audit.entries(target="plate").items) == "geometry.changed"
+    assert {segment.segment.name for segment in catalogue.segments.of(memory_id)} == set(
+        rows(catalogue, memory_id).values()
+    )
+    assert next(entry.action for entry in catalogue.audit.entries(target="plate").items) == "geometry.changed"
     with catalogue.dump.state() as state:
         assert state.faults() == ()
 
@@ -131,7 +133,7 @@ def test_a_category_begun_anew_chooses_its_geometry_anew_and_a_restored_one_keep
 def test_compaction_and_repair_keep_references_under_their_geometry(catalogue: Catalogue, memory_id: int) -> None:
     (a,) = add_under(catalogue, memory_id, WIDE, "plate", "a")
     (b,) = add_under(catalogue, memory_id, WIDE, "nut", "b")
-    names = [each.segment.name for each in catalogue.segments.of(memory_id)]
+    names = [segment.segment.name for segment in catalogue.segments.of(memory_id)]
     catalogue.segments.replace(memory_id, names, segment(2), {a: 0, b: 1})
     catalogue.segments.move(memory_id, segment(1), {b: 0})
     change = catalogue.geometries.prepare(memory_id, "plate", FINE)

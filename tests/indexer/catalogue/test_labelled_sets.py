@@ -102,13 +102,13 @@ def test_an_evaluation_goes_on_until_it_is_overtaken_and_keeps_the_labels_that_i
     assert sets.begin("bolt", "two", 2, {}, 1) is None
     [(second, changed)] = sets.add("bolt", [image], defective=True)
     assert (changed, second != first) == (True, True)
-    [(labelled, found)] = sets.results("bolt", overtaken.id)
-    assert (labelled.defective, found) == (False, result(first))
+    [(labelled, results)] = sets.results("bolt", overtaken.id)
+    assert (labelled.defective, results) == (False, result(first))
     assert sets.all_images()["bolt"][0].defective
     with pytest.raises(EvaluationNotFound):
         sets.results("bolt", begun.id)
-    for number in range(MAX_EVALUATIONS + 3):
-        evaluation = sets.begin("bolt", f"later {number}", 3, {}, 1)
+    for turn in range(MAX_EVALUATIONS + 3):
+        evaluation = sets.begin("bolt", f"later {turn}", 3, {}, 1)
         assert evaluation is not None
         sets.finish(evaluation.id)
     assert len(sets.evaluations("bolt")) == MAX_EVALUATIONS

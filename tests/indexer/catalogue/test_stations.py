@@ -29,7 +29,10 @@ def test_a_report_takes_the_place_of_the_earlier_one_until_a_month_has_passed(tm
         station = catalogue.stations.report(name, {"parts": parts})
         assert station is not None
     reported = catalogue.stations.all()
-    assert [(each.name, each.report) for each in reported] == [("press-1", {"parts": 2}), ("press-2", {"parts": 3})]
+    assert [(station.name, station.report) for station in reported] == [
+        ("press-1", {"parts": 2}),
+        ("press-2", {"parts": 3}),
+    ]
     assert reported[1] == station
     assert not station.is_silent(station.reported_at + SILENT_AFTER)
     assert station.is_silent(station.reported_at + 1.1 * SILENT_AFTER)

@@ -98,5 +98,5 @@ def test_the_overlay_of_a_letterboxed_image_shows_the_map_where_the_image_is() -
     warm = np.argwhere((drawn != 120).any(axis=2))
     np.testing.assert_allclose(warm.min(axis=0), [(120 - 96) * 200 / 64, 64 * 800 / 256], atol=4)
     np.testing.assert_allclose(warm.max(axis=0), [(136 - 96) * 200 / 64, 80 * 800 / 256], atol=4)
-    [region, _] = sorted(find_regions(anomaly_map, 0.5, of), key=lambda each: each.box[0])
+    [region, _] = sorted(find_regions(anomaly_map, 0.5, of), key=lambda region_: region_.box[0])
     assert region.box == pytest.approx((200, 75, 50, 50), abs=1e-6)

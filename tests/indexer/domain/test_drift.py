@@ -26,20 +26,20 @@ def test_steady_production_raises_the_flag_in_at_most_two_of_a_hundred_lines(ref
 @pytest.mark.parametrize(("references", "within"), [(50, 120), (200, 60)])
 def test_production_that_has_moved_raises_it_soon(references: int, within: int) -> None:
     rng = np.random.default_rng(1)
-    found = 0
+    detected = 0
     for _ in range(40):
         ranking = Ranking.from_values(rng.normal(size=references))
         steady = [ranking.p_value(value) for value in rng.normal(size=500)]
         moved = [ranking.p_value(value) for value in rng.normal(2.0, size=within)]
         before = DriftMartingale().update(steady, references)
-        found += not before.drifting and before.update(moved, references).drifting
-    assert found >= 36
+        detected += not before.drifting and before.update(moved, references).drifting
+    assert detected >= 36
 
 
 def with_defects(rng: np.random.Generator, references: int, inspections: int, share: float) -> list[float]:
     good = p_values(rng, references, inspections)
     defective = rng.random(inspections) < share
-    return [1 / (references + 1) if bad else each for each, bad in zip(good, defective, strict=True)]
+    return [1 / (references + 1) if bad else p_value for p_value, bad in zip(good, defective, strict=True)]
 
 
 @pytest.mark.parametrize("references", [20, 50, 200, 1000])

@@ -112,10 +112,10 @@ def test_the_geometry_for_a_defect_shows_it_at_the_size_it_takes(size: tuple[int
     try:
         geometry = geometry_for_defect(size, defect, PATCH)
     except GeometryError as error:
-        found = re.search(r"defects of ([0-9.]+) pixels", str(error))
-        assert found is not None
-        geometry = geometry_for_defect(size, float(found[1]), PATCH)  # what it says would fit, fits
-        defect = float(found[1])
+        match = re.search(r"defects of ([0-9.]+) pixels", str(error))
+        assert match is not None
+        geometry = geometry_for_defect(size, float(match[1]), PATCH)  # what it says would fit, fits
+        defect = float(match[1])
     rows, columns = geometry.grid(PATCH)
     assert rows * columns <= MAX_CELLS
     scale = min(geometry.size[0] / size[0], geometry.size[1] / size[1])

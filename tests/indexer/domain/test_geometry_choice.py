@@ -13,12 +13,12 @@ HD = (640, 360)
 
 
 def test_the_default_geometry_is_the_whole_image_at_the_default_cells() -> None:
-    found = GeometryChoice().resolve(HD, 16)
-    assert found.inspected == 1
-    assert found.on_mismatch == "letterbox"
-    rows, columns = found.grid(16)
+    geometry = GeometryChoice().resolve(HD, 16)
+    assert geometry.inspected == 1
+    assert geometry.on_mismatch == "letterbox"
+    rows, columns = geometry.grid(16)
     assert 700 <= rows * columns <= 784
-    assert found.proportions == pytest.approx(640 / 360, rel=0.02)
+    assert geometry.proportions == pytest.approx(640 / 360, rel=0.02)
 
 
 def test_without_a_grid_option_the_grid_is_kept() -> None:

@@ -68,10 +68,10 @@ def test_nothing_is_finer_than_what_cannot_be_made() -> None:
 
 
 def test_an_image_is_stored_again_as_a_jpeg_would_have_it() -> None:
-    again = apply_encoding(sample_pixels(), jpeg(75))
-    assert again.shape == sample_pixels().shape
-    assert 0 < np.abs(again.astype(int) - sample_pixels()).mean() < 20
-    np.testing.assert_array_equal(apply_encoding(sample_pixels(), Encoding.from_json(jpeg(75).to_json())), again)
+    stored = apply_encoding(sample_pixels(), jpeg(75))
+    assert stored.shape == sample_pixels().shape
+    assert 0 < np.abs(stored.astype(int) - sample_pixels()).mean() < 20
+    np.testing.assert_array_equal(apply_encoding(sample_pixels(), Encoding.from_json(jpeg(75).to_json())), stored)
 
 
 def test_finer_images_are_read_as_nearly_all_references_are_stored() -> None:
@@ -107,8 +107,8 @@ def test_coarser_images_need_a_calibration_of_their_own_where_nearly_all_referen
     ],
 )
 def test_differences_from_the_paper_are_listed(profile: Profile, encoding: Encoding, kinds: list[str]) -> None:
-    told = profile.notices_of_part(encoding, Reading(), 640, 480, "own")
-    assert [each.kind for each in told] == kinds
+    notices = profile.notices_of_part(encoding, Reading(), 640, 480, "own")
+    assert [notice.kind for notice in notices] == kinds
 
 
 def test_the_first_deep_references_decide_the_depth_and_no_later_ones() -> None:

@@ -141,8 +141,8 @@ def test_the_folded_network_computes_what_transformers_does(tmp_path: Path) -> N
     with torch.inference_mode():
         expected = model(pixel_values=(image.float() / 255 - mean) / std).last_hidden_state[0]
     weights = fold(state, 2)
-    found = VisionTransformer(weights, Blocks(weights, 2), CPU)(image, (8, 8))
-    similarity = F.cosine_similarity(torch.cat([found.cls[None], found.patches]), expected, dim=-1)
+    folded = VisionTransformer(weights, Blocks(weights, 2), CPU)(image, (8, 8))
+    similarity = F.cosine_similarity(torch.cat([folded.cls[None], folded.patches]), expected, dim=-1)
     assert similarity.min() > 0.999  # the matrices are rounded to int8
 
 

@@ -45,11 +45,11 @@ def load(model: Path | str, crop: int = NATIVE, **changes: Any) -> Encoder:
 
 def check(encoder: Encoder, architecture: str, crop: int = NATIVE, tolerance: float = 2e-5) -> None:
     """The encoder's features are those that timm itself gave for these weights."""
-    found = encoder.encode(image(crop))
+    features = encoder.encode(image(crop))
     cls, patches = recorded(architecture, crop)
     assert encoder.space.global_grid == (crop // PATCH, crop // PATCH)
-    torch.testing.assert_close(projected(found.patches), patches, atol=tolerance, rtol=0)
-    torch.testing.assert_close(projected(found.global_descriptors), cls, atol=tolerance, rtol=0)
+    torch.testing.assert_close(projected(features.patches), patches, atol=tolerance, rtol=0)
+    torch.testing.assert_close(projected(features.global_descriptors), cls, atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("architecture", MODELS)
@@ -57,7 +57,7 @@ def test_a_folder_as_timm_publishes_it_gives_timms_tokens(architecture: str, tmp
     check(load(MODELS[architecture].save(tmp_path / "model")), architecture)
 
 
-@pytest.mark.parametrize("architecture", [each for each in MODELS if "beit" not in each])
+@pytest.mark.parametrize("architecture", [model for model in MODELS if "beit" not in model])
 def test_at_another_size_too(architecture: str, tmp_path: Path) -> None:
     check(load(MODELS[architecture].save(tmp_path / "model"), LARGER), architecture, LARGER)
 
@@ -158,9 +158,9 @@ def test_a_checkpoint_as_its_authors_publish_it_gives_the_same_tokens(project: s
     model = MODELS[architecture]
     if model.mean[0] == 0.5:  # nothing in a checkpoint tells: it is given ImageNet's, as by the paper's program
         plain = load(model.save(tmp_path / "model"))
-        again = load(tmp_path / name)
-        assert plain.space.fingerprint != again.space.fingerprint
-        assert torch.equal(again._mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))  # type: ignore[attr-defined]
+        published = load(tmp_path / name)
+        assert plain.space.fingerprint != published.space.fingerprint
+        assert torch.equal(published._mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))  # type: ignore[attr-defined]
         return
     encoder = load(tmp_path / name)
     check(encoder, architecture)

@@ -164,9 +164,9 @@ def fitted() -> dict[str, torch.Tensor]:
 
 
 def test_a_fit_is_reproducible(fitted: dict[str, torch.Tensor]) -> None:
-    again = fit(4, 3, CPU)
-    assert fitted.keys() == again.keys() == load_file(CONSTANTS).keys()
-    assert all(torch.equal(fitted[name], again[name]) for name in fitted)
+    repeated = fit(4, 3, CPU)
+    assert fitted.keys() == repeated.keys() == load_file(CONSTANTS).keys()
+    assert all(torch.equal(fitted[name], repeated[name]) for name in fitted)
 
 
 def test_an_interrupted_fit_continues_to_the_same_constants(

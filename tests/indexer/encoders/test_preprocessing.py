@@ -77,8 +77,8 @@ def test_a_mark_is_found_back_where_it_was() -> None:
     geometry = InputGeometry.paper(256, 224)
     rows, columns = np.nonzero(preprocess(image, geometry)[0].numpy() > 127)
     box = [(columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1)]
-    found = geometry.placement((1000, 600)).to_image(box)
-    np.testing.assert_allclose(found, [[700, 300], [750, 330]], atol=4)
+    located = geometry.placement((1000, 600)).to_image(box)
+    np.testing.assert_allclose(located, [[700, 300], [750, 330]], atol=4)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_a_mark_is_found_back_in_any_geometry(geometry: InputGeometry) -> None:
         assert tuple(window.shape) == (3, *geometry.size[::-1])
         rows, columns = np.nonzero(window[0].numpy() > 127)
         box = [(columns.min(), rows.min()), (columns.max() + 1, rows.max() + 1)]
-        found = geometry.placement((1000, 600)).to_image(box)
+        located = geometry.placement((1000, 600)).to_image(box)
         step = 1000 / geometry.placement((1000, 600)).drawn[2]
-        np.testing.assert_allclose(found, [[600, 300], [750, 360]], atol=step)
+        np.testing.assert_allclose(located, [[600, 300], [750, 360]], atol=step)
 
 
 def test_a_letterboxed_image_has_its_border_repeated_and_no_patches_there() -> None:
@@ -148,16 +148,16 @@ def test_a_device_prepares_within_a_255th_of_pillow(
 ) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
     geometry = InputGeometry.paper(resize, data.draw(st.integers(1, resize)))
-    found = DevicePreprocessor(torch.device("cpu"), geometry)(image, geometry).window
+    prepared = DevicePreprocessor(torch.device("cpu"), geometry)(image, geometry).window
     expected = preprocess(image, geometry)
-    assert found.dtype == torch.uint8
-    assert found.shape == expected.shape
-    assert (found.int() - expected.int()).abs().max() <= 1
+    assert prepared.dtype == torch.uint8
+    assert prepared.shape == expected.shape
+    assert (prepared.int() - expected.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("side", [512, 640, 2048])
 def test_a_device_prepares_a_cameras_image_within_a_255th_of_pillow(side: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (side, side + 100, 3)).astype(np.uint8)
     geometry = InputGeometry.paper(512, 448)
-    found = DevicePreprocessor(torch.device("cpu"), geometry)(image, geometry).window
-    assert (found.int() - preprocess(image, geometry).int()).abs().max() <= 1
+    prepared = DevicePreprocessor(torch.device("cpu"), geometry)(image, geometry).window
+    assert (prepared.int() - preprocess(image, geometry).int()).abs().max() <= 1

@@ -453,8 +453,8 @@ def test_the_built_in_encoder_does_without_transformers() -> None:
         "load_encoder(EncoderSettings(resize=64, crop=64, device='cpu'))\n"
         "print('transformers' in sys.modules)"
     )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert answer.stdout == "False\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 # Meta's checkpoints ---------------------------------------------------------------------------------------------------

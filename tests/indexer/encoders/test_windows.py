@@ -47,7 +47,7 @@ def encoders() -> list[Encoder]:
     ]
 
 
-ENCODERS = pytest.mark.parametrize("encoder", encoders(), ids=lambda each: each.space.encoder)
+ENCODERS = pytest.mark.parametrize("encoder", encoders(), ids=lambda encoder: encoder.space.encoder)
 
 
 def texture(rows: int, columns: int, seed: int = 0) -> torch.Tensor:

@@ -53,8 +53,8 @@ def test_ordinary_names_stay_and_others_can_be_recognised() -> None:
     ]
 
 
-def image(number: int, **values: object) -> ArchivedImage:
-    return ArchivedImage("inspection", f"{number}", "disc", f"{number}.png", NOON, **values)  # type: ignore[arg-type]
+def image(index: int, **values: object) -> ArchivedImage:
+    return ArchivedImage("inspection", f"{index}", "disc", f"{index}.png", NOON, **values)  # type: ignore[arg-type]
 
 
 def test_an_archive_is_read_back_as_the_data_set_that_it_was(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_what_was_taken_is_not_in_memory_any_more() -> None:
     data = ImageBytes(bytes(1_000_000), ".bmp")
     with DatasetArchive.begin() as archive:
         sizes = []
-        for number in range(5):
-            archive.add_reference(image(number), data)
+        for index in range(5):
+            archive.add_reference(image(index), data)
             sizes.append(len(archive.take()))
         assert max(sizes) < 1_001_000
         assert archive.take() == b""

@@ -143,9 +143,9 @@ def test_a_category_with_one_reference_has_no_threshold(tmp_path: Path) -> None:
 def test_a_second_run_encodes_nothing_and_says_the_same(tree: Path, tmp_path: Path, counting: Counting) -> None:
     first = run(tree, tmp_path, plots=False)
     assert counting.seen == 16 + 12
-    again = run(tree, tmp_path, plots=False)
+    second = run(tree, tmp_path, plots=False)
     assert counting.seen == 16 + 12
-    assert again.measured == first.measured
+    assert second.measured == first.measured
 
 
 def test_another_protocol_encodes_the_samples_again_but_no_reference(
@@ -177,10 +177,12 @@ def test_a_damaged_segment_of_the_cache_is_encoded_anew(tree: Path, tmp_path: Pa
     data[-5] ^= 1
     segment.write_bytes(data)
     counted = list[int]()
-    after, again = FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(dataset.references, counted.append)
+    after, encoded_again = FeatureCache(tmp_path, LocalEncoding(encoder), "fp16").memory_of(
+        dataset.references, counted.append
+    )
     assert encoder.seen == 32
     assert sum(counted) == 16
-    assert again == digests
+    assert encoded_again == digests
     assert all(torch.equal(before.codes_of(row), after.codes_of(row)) for row in range(16))
 
 
@@ -257,7 +259,7 @@ def test_draws_are_the_same_for_a_seed_differ_between_seeds_and_grow(tree: Path)
     assert drawn["Y = 4", 0] != drawn["Y = 4", 1]
     assert drawn["Y = 1", 0] < drawn["Y = 2", 0] < drawn["Y = 4", 0] < drawn["Y = 8", 0]
     for line in lines:
-        names = [dataset.references[number].category for number in line.search.references or ()]
+        names = [dataset.references[index].category for index in line.search.references or ()]
         assert names.count("bottle") == names.count("zipper") == min(8, int(line.setting.removeprefix("Y = ")))
 
 
@@ -287,11 +289,11 @@ def test_incremental_adds_a_share_of_the_new_category_to_all_of_the_fixed_ones(t
         lines = variants("incremental", dataset, ScoringSettings(), space, draws)
         assert {line.judged for line in lines} == {(draws.new or "transistor",)}
         rows = [[dataset.references[row].category for row in line.search.references or ()] for line in lines]
-        return [{name: found.count(name) for name in names if name in found} for found in rows]
+        return [{name: row_names.count(name) for name in names if name in row_names} for row_names in rows]
 
     fixed = {"carpet": 10, "leather": 10, "metal_nut": 10, "toothbrush": 10}
-    found = searched(Draws(seeds=1))
-    assert found == [fixed | {"transistor": count} for count in (1, 1, 1, 2, 8, 10)]
+    searched_rows = searched(Draws(seeds=1))
+    assert searched_rows == [fixed | {"transistor": count} for count in (1, 1, 1, 2, 8, 10)]
     assert searched(Draws(1, fixed=("wood",), new="leather"))[-2] == {"leather": 8, "wood": 10}
     assert searched(Draws(1, new="carpet"))[0] == {**fixed, "carpet": 1}
     for draws, says in ((Draws(new="cup"), "'cup'"), (Draws(fixed=("transistor",)), "that is not the new one")):
@@ -323,7 +325,7 @@ def test_what_cannot_be_used_is_left_out_and_named_and_the_others_are_evaluated(
         trees.put(tree / name, data)
     for out in (tmp_path / "out", tmp_path / "out"):  # the second time from what the first one kept
         report = run(tree, out, plots=False)
-        named = {str(each.path.relative_to(tree)) for each in report.dataset.left_out}
+        named = {str(left_out.path.relative_to(tree)) for left_out in report.dataset.left_out}
         assert named == {"bolt", *bad} - {"bolt/test/good/0.png"}
         assert report.dataset.categories == ("disc", "plate")
         [outcome] = report.measured[0].outcomes
@@ -336,7 +338,7 @@ def test_a_sample_without_a_mask_that_can_be_read_still_counts_as_defective(tmp_
     tree = trees.mvtec(tmp_path / "data", ("disc",), references=4, tests=2)
     (tree / "disc/ground_truth/scratch/000_mask.png").write_bytes(b"")
     report = run(tree, tmp_path / "out", plots=False)
-    assert [each.path.name for each in report.dataset.left_out] == ["000_mask.png"]
+    assert [left_out.path.name for left_out in report.dataset.left_out] == ["000_mask.png"]
     assert [(sample.mask is None, sample.pixels_known) for sample in report.dataset.samples if sample.defective] == [
         (True, False),
         (False, True),
@@ -356,7 +358,7 @@ def test_names_that_are_not_utf8_are_evaluated_and_shown(tmp_path: Path) -> None
     assert report.dataset.categories == (category,)
     assert "kat_\ufffd: The category's name holds bytes that are not UTF-8" in (tmp_path / "out/report.md").read_text()
     stored = json.loads((tmp_path / "out/report.json").read_text())["samples"][category]
-    assert name in [Path(each["path"]).name for each in stored]
+    assert name in [Path(entry["path"]).name for entry in stored]
 
 
 def test_an_unusable_data_set_is_one_line(tmp_path: Path) -> None:

@@ -25,22 +25,22 @@ _MASKS = arrays(np.bool_, _SHAPE).filter(lambda masks: masks.any() and not masks
 
 
 def counted(maps: Maps, masks: Masks, exact_pixels: int = 1 << 20) -> PixelTally:
-    report = PixelTally(exact_pixels)
-    for each, mask in zip(maps, masks, strict=True):
-        report.add(each, mask)
-    return report
+    tally = PixelTally(exact_pixels)
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        tally.add(anomaly_map, mask)
+    return tally
 
 
 def slow_aupro(maps: Maps, masks: Masks) -> float:
     """Every score as a threshold in turn; every region's share found by looking at the maps again."""
     rates, overlaps = [0.0], [0.0]
     for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
-        found = maps >= threshold
+        detected = maps >= threshold
         shares = []
-        for each, mask in zip(found, masks, strict=True):
+        for above, mask in zip(detected, masks, strict=True):
             regions, count = label(mask, structure=np.ones((3, 3)))
-            shares += [each[regions == index].mean() for index in range(1, count + 1)]
-        rates.append(float(found[~masks].mean()))
+            shares += [above[regions == index].mean() for index in range(1, count + 1)]
+        rates.append(float(detected[~masks].mean()))
         overlaps.append(float(np.mean(shares)))
     area = 0.0
     for (left, low), (right, high) in zip(
@@ -65,12 +65,12 @@ def slow_sampled_aupro(maps: Maps, masks: Masks) -> float:
     low, high = maps.min(), maps.max()
     rates, overlaps = [], []
     for threshold in np.arange(low, high, (high - low) / 200):
-        found = maps > threshold
+        detected = maps > threshold
         shares = []
-        for each, mask in zip(found, masks, strict=True):
+        for above, mask in zip(detected, masks, strict=True):
             regions, count = label(mask, structure=np.ones((3, 3)))
-            shares += [each[regions == index].mean() for index in range(1, count + 1)]
-        if (rate := float(found[~masks].mean())) < AUPRO_LIMIT:
+            shares += [above[regions == index].mean() for index in range(1, count + 1)]
+        if (rate := float(detected[~masks].mean())) < AUPRO_LIMIT:
             rates.append(rate)
             overlaps.append(float(np.mean(shares)))
     return float(np.trapezoid(overlaps[::-1], rates[::-1]) / max(rates))
@@ -80,8 +80,8 @@ def slow_sampled_aupro(maps: Maps, masks: Masks) -> float:
 def test_sampled_aupro_is_that_of_the_thresholds_tried_in_turn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     maps, masks = rng.gamma(2, 0.1, (4, 20, 20)).astype(np.float32), rng.random((4, 20, 20)) < 0.1
-    found = measure(np.zeros(2), np.array([False, True]), counted(maps, masks).counts())
-    assert found.aupro_sampled == pytest.approx(slow_sampled_aupro(maps, masks), abs=1e-9)
+    figures = measure(np.zeros(2), np.array([False, True]), counted(maps, masks).counts())
+    assert figures.aupro_sampled == pytest.approx(slow_sampled_aupro(maps, masks), abs=1e-9)
 
 
 @settings(max_examples=50, deadline=None)
@@ -90,14 +90,16 @@ def test_pixel_and_image_figures_equal_scikit_learn_on_every_pixel(maps: Maps, m
     truth, scores = masks.ravel(), maps.ravel()
     images = np.random.default_rng(seed).random(9)
     defective = np.arange(9) % 2 == 0
-    found = measure(images, defective, counted(maps, masks).counts())
-    assert found.pixel_auroc == pytest.approx(roc_auc_score(truth, scores))
-    assert found.pixel_ap == pytest.approx(average_precision_score(truth, scores))
-    assert found.pixel_f1 == pytest.approx(max(f1_score(truth, scores >= each) for each in np.unique(scores)))
-    assert found.image_auroc == pytest.approx(roc_auc_score(defective, images))
-    assert found.image_ap == pytest.approx(average_precision_score(defective, images))
-    assert found.image_f1 == pytest.approx(max(f1_score(defective, images >= image) for image in images))
-    assert found.pixel_error == 0
+    figures = measure(images, defective, counted(maps, masks).counts())
+    assert figures.pixel_auroc == pytest.approx(roc_auc_score(truth, scores))
+    assert figures.pixel_ap == pytest.approx(average_precision_score(truth, scores))
+    assert figures.pixel_f1 == pytest.approx(
+        max(f1_score(truth, scores >= threshold) for threshold in np.unique(scores))
+    )
+    assert figures.image_auroc == pytest.approx(roc_auc_score(defective, images))
+    assert figures.image_ap == pytest.approx(average_precision_score(defective, images))
+    assert figures.image_f1 == pytest.approx(max(f1_score(defective, images >= image) for image in images))
+    assert figures.pixel_error == 0
 
 
 @settings(max_examples=80, deadline=None)
@@ -123,17 +125,17 @@ def test_bins_are_fine_enough_for_scores_as_real_maps_have_them() -> None:
 
 
 def test_memory_is_bounded_however_many_maps_are_counted() -> None:
-    report = PixelTally(exact_pixels=4 * 256 * 256)
+    tally = PixelTally(exact_pixels=4 * 256 * 256)
     rng = np.random.default_rng(0)
     mask = np.zeros((256, 256), bool)
     mask[40:50, 60:80] = True
     for _ in range(40):
-        report.add(rng.random((256, 256), np.float32), mask)
-    held = [*report._normal, *report._defective, *report._weights]
-    assert sum(each.nbytes for each in held) == 0
-    assert report._bins is not None
-    assert report._bins.nbytes == 3 * 8 * BINS  # 6 MiB
-    counts = report.counts()
+        tally.add(rng.random((256, 256), np.float32), mask)
+    held = [*tally._normal, *tally._defective, *tally._weights]
+    assert sum(values.nbytes for values in held) == 0
+    assert tally._bins is not None
+    assert tally._bins.nbytes == 3 * 8 * BINS  # 6 MiB
+    counts = tally.counts()
     assert counts.binned
     assert counts.regions == 40
     assert counts.normal.sum() + counts.defective.sum() == 40 * 256 * 256
@@ -143,10 +145,10 @@ def test_memory_is_bounded_however_many_maps_are_counted() -> None:
 def test_without_masks_or_without_good_parts_the_figures_are_left_open() -> None:
     nothing = PixelTally(10).counts()
     assert measure(np.array([0.1, 0.2]), np.array([True, True]), nothing) == Figures()
-    found = measure(np.array([0.1, 0.2]), np.array([False, True]), nothing)
-    assert (found.image_auroc, found.pixel_auroc, found.aupro) == (1.0, None, None)
+    figures = measure(np.array([0.1, 0.2]), np.array([False, True]), nothing)
+    assert (figures.image_auroc, figures.pixel_auroc, figures.aupro) == (1.0, None, None)
 
 
 def test_a_mean_is_over_the_categories_that_have_the_figure() -> None:
-    found = mean([Figures(image_auroc=0.5, aupro=0.2), Figures(image_auroc=1.0)])
-    assert (found.image_auroc, found.aupro, found.pixel_ap) == (0.75, 0.2, None)
+    average = mean([Figures(image_auroc=0.5, aupro=0.2), Figures(image_auroc=1.0)])
+    assert (average.image_auroc, average.aupro, average.pixel_ap) == (0.75, 0.2, None)

@@ -29,9 +29,9 @@ def score(data: Path, crop: int, codec: str) -> float:
     reference_store, encoder = opened(data, crop, codec), small_encoder(crop)
     image = preprocess(decode_image(part(500, scratched=True)), encoder.space.global_geometry)
     features = encoder.encode(image[None])
-    found = score_image(reference_store.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
+    scored = score_image(reference_store.memory, TorchEngine(torch.device("cpu")), features, ScoringSettings())
     reference_store.close()
-    return found.score
+    return scored.score
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_references_of_a_damaged_segment_are_encoded_again_from_their_images(ind
     assert not damaged.exists()
     assert {path: path.stat().st_mtime_ns for path in others} == others
     assert touchstone("verify", data=indexed).exit_code == 0
-    again = touchstone("rebuild", "--damaged", data=indexed)
-    assert (again.exit_code, again.stdout) == (0, "No segment is damaged.\n")
+    rebuilt = touchstone("rebuild", "--damaged", data=indexed)
+    assert (rebuilt.exit_code, rebuilt.stdout) == (0, "No segment is damaged.\n")
     other = touchstone("rebuild", "--damaged", data=indexed, CROP="96")
     assert (other.exit_code, "give its own encoder" in other.stderr) == (2, True)
 

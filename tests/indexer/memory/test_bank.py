@@ -22,8 +22,8 @@ from tests.helpers.random_features import feature_space, random_features
 
 def flat_search(queries: torch.Tensor, table: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """FAISS's flat search on the CPU, in the place of the one on a card."""
-    found: tuple[np.ndarray, np.ndarray] = faiss.knn(queries.numpy(), table.numpy(), k, faiss.METRIC_INNER_PRODUCT)
-    return found
+    nearest: tuple[np.ndarray, np.ndarray] = faiss.knn(queries.numpy(), table.numpy(), k, faiss.METRIC_INNER_PRODUCT)
+    return nearest
 
 
 def on_a_device(
@@ -78,9 +78,9 @@ def test_a_device_follows_added_and_removed_references() -> None:
     index.nearest_references(memory, query, 5, None, ())
     later = memory.with_references([900], ["nut"], memory.codec.encode(random_features(memory.space, 1, 4)), 90)
     later = later.without_references([int(memory.ids[memory.nearest_references(query, 1).rows[0]])], 91)
-    for each, without in ((later, ()), (memory, ()), (later, (30, 2))):
-        expected = each.nearest_references(query, 12, None, without)
-        np.testing.assert_array_equal(index.nearest_references(each, query, 12, None, without).rows, expected.rows)
+    for snapshot, without in ((later, ()), (memory, ()), (later, (30, 2))):
+        expected = snapshot.nearest_references(query, 12, None, without)
+        np.testing.assert_array_equal(index.nearest_references(snapshot, query, 12, None, without).rows, expected.rows)
 
 
 def test_another_thread_than_the_owner_is_answered_by_the_host() -> None:
@@ -104,7 +104,7 @@ def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:
     before, stored = filled(20, "fp32")
     engine = TorchEngine(torch.device("cpu"))
     query = random_features(before.space, 1, 5)
-    answer = engine.max_similarity(before, query.patches[0], before.rows_of(), 1)
+    similarities = engine.max_similarity(before, query.patches[0], before.rows_of(), 1)
     more = random_features(before.space, 30, 6)
     after = before.with_references(range(500, 530), ["nut"] * 30, before.codec.encode(more), 99).without_references(
         [100, 101], 100
@@ -113,7 +113,7 @@ def test_a_snapshot_does_not_change_when_the_next_one_is_made() -> None:
     assert len(after) == 48
     assert 100 in before.ids[before.rows_of()]
     assert 100 not in after.ids[after.rows_of()]
-    np.testing.assert_array_equal(engine.max_similarity(before, query.patches[0], before.rows_of(), 1), answer)
+    np.testing.assert_array_equal(engine.max_similarity(before, query.patches[0], before.rows_of(), 1), similarities)
     np.testing.assert_array_equal(before.features_of(3).patches[0].numpy(), stored[3])
 
 
@@ -121,16 +121,16 @@ def test_a_mapped_memory_searches_codes_where_they_lie() -> None:
     space = feature_space()
     memory = MemoryBank.empty(space, "fp32", mapped=True)
     parts = [memory.codec.encode(random_features(space, 3, seed)) for seed in range(3)]
-    for number, part in enumerate(parts):
-        memory = memory.with_references(range(3 * number, 3 * number + 3), ["nut"] * 3, part, number + 1)
+    for index, part in enumerate(parts):
+        memory = memory.with_references(range(3 * index, 3 * index + 3), ["nut"] * 3, part, index + 1)
     for row in range(9):
         expected = parts[row // 3].codes[row % 3]
         assert memory.codes_of(row).data_ptr() == expected.ctypes.data
     later = memory.with_references([9], ["nut"], parts[0].run(1, 1), 4)
     assert len(later.tables[0].blocks) == 4
     memory.discard_later()
-    again = memory.with_references([9], ["nut"], parts[1].run(2, 2), 4)
-    np.testing.assert_array_equal(again.codes_of(9).numpy(), parts[1].codes[2])
+    more = memory.with_references([9], ["nut"], parts[1].run(2, 2), 4)
+    np.testing.assert_array_equal(more.codes_of(9).numpy(), parts[1].codes[2])
 
 
 def test_only_the_newest_snapshot_can_grow() -> None:
@@ -151,14 +151,14 @@ def test_searches_run_while_references_come_and_go() -> None:
     stop = threading.Event()
 
     def write() -> None:
-        number = 0
-        while not stop.is_set() and number < 400:
-            number += 1
-            extra = memory.codec.encode(random_features(memory.space, 1, number))
+        index = 0
+        while not stop.is_set() and index < 400:
+            index += 1
+            extra = memory.codec.encode(random_features(memory.space, 1, index))
             newest[0] = (
                 newest[0]
-                .with_references([1000 + number], ["nut"], extra, number)
-                .without_references([1000 + number - 1], number)
+                .with_references([1000 + index], ["nut"], extra, index)
+                .without_references([1000 + index - 1], index)
             )
 
     writer = threading.Thread(target=write)
@@ -210,13 +210,13 @@ def test_a_damaged_request_is_refused() -> None:
 def test_references_of_several_grids_share_one_global_index_and_are_searched_each_in_its_own() -> None:
     spaces = [feature_space(grid=(4, 5)), feature_space(grid=(3, 8))]
     memory, stored = MemoryBank.empty(spaces[0], "fp32"), {}
-    for number in range(12):
-        space = spaces[number % 2]
-        features = random_features(space, 2, number)
-        category = ("nut", "rail")[number % 2]
-        ids = (10 * number, 10 * number + 1)
-        memory = memory.with_references(ids, [category] * 2, memory.codec.encode(features), number + 1)
-        stored |= {one: features.patches[index].numpy() for index, one in enumerate(ids)}
+    for index in range(12):
+        space = spaces[index % 2]
+        features = random_features(space, 2, index)
+        category = ("nut", "rail")[index % 2]
+        ids = (10 * index, 10 * index + 1)
+        memory = memory.with_references(ids, [category] * 2, memory.codec.encode(features), index + 1)
+        stored |= {one: features.patches[row].numpy() for row, one in enumerate(ids)}
     memory = memory.with_geometries({"rail": spaces[1].global_geometry})
     assert [table.grid for table in memory.tables] == [(4, 5), (3, 8)]
     assert (memory.frame("nut").grid, memory.frame("rail").grid) == ((4, 5), (3, 8))

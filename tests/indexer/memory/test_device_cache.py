@@ -49,9 +49,9 @@ def test_any_budget_answers_like_the_oracle_through_appends_removals_and_evictio
         else:
             query = random_features(memory.space, 1, seed)
             rows = memory.nearest_references(query.global_descriptors[0].numpy(), int(rng.integers(1, 30))).rows
-            found = engine.max_similarity(memory, query.patches[0], rows, 1)
+            similarities = engine.max_similarity(memory, query.patches[0], rows, 1)
             expected = best_similarities(query.patches[0].numpy(), stored[rows], memory.space.global_grid, 1)
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(similarities, expected, rtol=0, atol=1e-5)
         assert codes.stats.resident_bytes <= codes.stats.budget
 
 
@@ -114,10 +114,10 @@ def test_sets_of_references_that_lie_in_some_of_the_passes_only_are_answered() -
     sets = [np.arange(60), np.arange(3), np.array([59]), np.arange(10, 40)]
     for rho in (0, 1):
         questions = [PatchQuery(patches, rows, rho, weights) for rows in sets]
-        found = TorchEngine(CPU, budgeted(memory, 20)).search(memory, questions)
-        for rows, answer in zip(sets, found, strict=True):
+        matches = TorchEngine(CPU, budgeted(memory, 20)).search(memory, questions)
+        for rows, match in zip(sets, matches, strict=True):
             expected = best_similarities(patches.numpy(), stored[rows], memory.space.global_grid, rho)
-            np.testing.assert_allclose(answer.similarities, expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(match.similarities, expected, rtol=0, atol=1e-5)
 
 
 def test_a_device_with_less_memory_than_the_budget_uses_what_it_could_allocate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,29 +182,29 @@ def test_memory_of_a_released_bank_is_reused() -> None:
 def test_references_of_several_grids_share_one_budget_and_neither_starves() -> None:
     spaces = [feature_space(grid=(3, 2)), feature_space(grid=(4, 6))]
     memory, patches = MemoryBank.empty(spaces[0], "fp32"), []
-    for number, space in enumerate(spaces):
-        features = random_features(space, 12, number)
-        ids = range(100 * number, 100 * number + 12)
-        memory = memory.with_references(ids, ["part"] * 12, memory.codec.encode(features), number + 1)
+    for index, space in enumerate(spaces):
+        features = random_features(space, 12, index)
+        ids = range(100 * index, 100 * index + 12)
+        memory = memory.with_references(ids, ["part"] * 12, memory.codec.encode(features), index + 1)
         patches.append(features.patches.numpy())
     large = int(np.prod(memory.tables[1].arena.shape))
     codes = DeviceCodeCache(CPU, 10 * large)
     engine = TorchEngine(CPU, codes)
     for turn in range(6):
-        number = turn % 2
-        query = random_features(spaces[number], 1, 50 + turn)
-        rows = np.arange(12) + 12 * number
-        found = engine.max_similarity(memory, query.patches[0], rows, 1)
-        expected = best_similarities(query.patches[0].numpy(), patches[number], spaces[number].global_grid, 1)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        index = turn % 2
+        query = random_features(spaces[index], 1, 50 + turn)
+        rows = np.arange(12) + 12 * index
+        similarities = engine.max_similarity(memory, query.patches[0], rows, 1)
+        expected = best_similarities(query.patches[0].numpy(), patches[index], spaces[index].global_grid, 1)
+        np.testing.assert_allclose(similarities, expected, atol=1e-5)
         assert codes.stats.resident_bytes <= codes.stats.budget
     assert codes.stats.hits > 0  # the small ones stay while the large ones come and go
-    queries = [random_features(space, 1, 7 + number).patches[0] for number, space in enumerate(spaces)]
+    queries = [random_features(space, 1, 7 + index).patches[0] for index, space in enumerate(spaces)]
     weights = np.full(2, 0.5, np.float32)
     together = engine.search(
         memory,
-        [PatchQuery(query, np.arange(12) + 12 * number, 1, weights) for number, query in enumerate(queries)],
+        [PatchQuery(query, np.arange(12) + 12 * index, 1, weights) for index, query in enumerate(queries)],
     )
-    for number, matches in enumerate(together):
-        expected = best_similarities(queries[number].numpy(), patches[number], spaces[number].global_grid, 1)
+    for index, matches in enumerate(together):
+        expected = best_similarities(queries[index].numpy(), patches[index], spaces[index].global_grid, 1)
         np.testing.assert_allclose(matches.similarities, expected, atol=1e-5)

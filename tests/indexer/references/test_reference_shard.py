@@ -28,8 +28,8 @@ def store(tmp_path: Path) -> Iterator[ReferenceStore]:
     opened.close()
 
 
-def shard_of(store: ReferenceStore, number: int = 0, count: int = 1, category: str = "disc") -> ReferenceShard:
-    return ReferenceShard(store.folder, store.catalogue, Shard(category, number, count))
+def shard_of(store: ReferenceStore, index: int = 0, count: int = 1, category: str = "disc") -> ReferenceShard:
+    return ReferenceShard(store.folder, store.catalogue, Shard(category, index, count))
 
 
 def query(store: ReferenceStore, *ids: int) -> ShardQuery:
@@ -58,8 +58,8 @@ def test_it_finds_what_the_whole_memory_finds_in_the_order_of_the_ids(store: Ref
     there, here = searched(shard_of(store), query(store, *asked)), expected(store, *asked)
     assert there.similarities.tobytes() == here.similarities.tobytes()
     assert there.fused.tobytes() == here.fused.tobytes()
-    found = np.array(asked)[match(there).rows]
-    assert (found == store.memory.ids[match(here).rows]).all()
+    retrieved = np.array(asked)[match(there).rows]
+    assert (retrieved == store.memory.ids[match(here).rows]).all()
     assert (match(there).cells == match(here).cells).all()
 
 

@@ -47,11 +47,11 @@ def test_a_reference_store_opens_without_looking_at_images_and_sweeps_segments(t
     left = tmp_path / "segments" / f"{'0' * 32}.segment"
     left.write_bytes(b"left")
     image = orphan(tmp_path)
-    again = ReferenceStore.open(tmp_path, SPACE)
-    assert len(again.memory) == 1
+    reopened = ReferenceStore.open(tmp_path, SPACE)
+    assert len(reopened.memory) == 1
     assert image.is_file(), "the history's pruning looks for it, in the background"
     assert not left.exists()
-    again.close()
+    reopened.close()
     reference_store.close()
 
 
@@ -82,8 +82,8 @@ def test_a_failed_addition_gives_back_what_it_wrote_and_nothing_else(
 
 def test_compaction_deletes_the_segments_it_replaced_and_looks_at_no_image(tmp_path: Path) -> None:
     reference_store = ReferenceStore.open(tmp_path, SPACE)
-    for each in (b"one", b"two", b"three"):
-        add(reference_store, each)
+    for data in (b"one", b"two", b"three"):
+        add(reference_store, data)
     before, image = files(tmp_path, "segments"), orphan(tmp_path)
     assert reference_store.compact() == 3
     after = files(tmp_path, "segments")

@@ -27,9 +27,9 @@ from tests.helpers.references import SPACE, add
 
 def ids(reference_store: ReferenceStore) -> list[int]:
     """Live references of the snapshot; fails if one is there twice."""
-    found = reference_store.memory.ids[reference_store.memory.rows_of()].tolist()
-    assert len(set(found)) == len(found)
-    return sorted(found)
+    live = reference_store.memory.ids[reference_store.memory.rows_of()].tolist()
+    assert len(set(live)) == len(live)
+    return sorted(live)
 
 
 class Disk:
@@ -72,7 +72,7 @@ def test_an_io_error_during_a_refresh_keeps_the_snapshot_and_the_next_refresh_wo
     writer, follower = pair
     first = add(writer, "disc", 1, 2)
     before = follower.refresh()
-    more = [each for index in range(1, 5) for each in add(writer, "disc", 10 * index, 10 * index + 1)]
+    more = [reference_id for index in range(1, 5) for reference_id in add(writer, "disc", 10 * index, 10 * index + 1)]
     writer.remove(first[:1])
     disk.bad = set(segments(writer)[-1:])
     for _ in range(3):
@@ -80,8 +80,8 @@ def test_an_io_error_during_a_refresh_keeps_the_snapshot_and_the_next_refresh_wo
             follower.refresh()
         assert follower.memory is before
         assert follower.corrupt_segments == ()
-    found = follower.memory.nearest_references(random_features(SPACE, 1, 1).global_descriptors[0].numpy(), 5)
-    assert sorted(follower.memory.ids[found.rows].tolist()) == first
+    retrieved = follower.memory.nearest_references(random_features(SPACE, 1, 1).global_descriptors[0].numpy(), 5)
+    assert sorted(follower.memory.ids[retrieved.rows].tolist()) == first
     disk.bad.clear()
     follower.refresh()
     assert ids(follower) == ids(writer) == [first[1], *more]
@@ -151,10 +151,10 @@ def test_a_folder_with_an_unreadable_segment_opens_without_it(tmp_path: Path, di
     stored = add(reference_store, "disc", 2)
     disk.bad = set(segments(reference_store)[:1])
     reference_store.close()
-    again = ReferenceStore.open(tmp_path, SPACE)
-    assert [corrupt_segment.reason for corrupt_segment in again.corrupt_segments] == ["unreadable"]
-    assert ids(again) == stored
-    again.close()
+    reopened = ReferenceStore.open(tmp_path, SPACE)
+    assert [corrupt_segment.reason for corrupt_segment in reopened.corrupt_segments] == ["unreadable"]
+    assert ids(reopened) == stored
+    reopened.close()
 
 
 def test_what_is_committed_is_acknowledged_although_it_cannot_be_published_yet(
@@ -191,18 +191,18 @@ def switched(reference_store: ReferenceStore, codec: str, fingerprint: str = SPA
     space = feature_space(fingerprint=fingerprint)
     made = reference_store.catalogue.memories.prepare(space.to_json(), fingerprint, codec)
     live = reference_store.catalogue.references.page(limit=1000).items
-    seeds = [int(each.filename.removesuffix(".png")) for each in live]
+    seeds = [int(reference.filename.removesuffix(".png")) for reference in live]
     parts = [Codec.from_name(codec, space.dim).encode(random_features(space, 1, seed)) for seed in seeds]
     with reference_store.files.shared():
         store = SegmentStore(data_of(reference_store) / "segments", reference_store.files)
-        for category in {each.category for each in live}:
-            own = [number for number, each in enumerate(live) if each.category == category]
-            segment = write_segment(store, join([parts[number] for number in own]), space)
+        for category in {reference.category for reference in live}:
+            own = [index for index, reference in enumerate(live) if reference.category == category]
+            segment = write_segment(store, join([parts[index] for index in own]), space)
             geometry = reference_store.catalogue.geometries.ensure(
                 made.id, category, reference_store.geometry_of(category).to_json()
             )
             reference_store.catalogue.geometries.place(
-                geometry.id, segment, {live[each].id: row for row, each in enumerate(own)}
+                geometry.id, segment, {live[index].id: row for row, index in enumerate(own)}
             )
     old = reference_store.memory_id
     reference_store.catalogue.memories.switch(made.id)
@@ -273,9 +273,9 @@ def test_a_folder_opens_with_whatever_codec_it_holds_unless_another_is_asked_for
     writer, _ = pair
     add(writer, "disc", 1)
     switched(writer, "int8")
-    again = ReferenceStore.open(data_of(writer), SPACE)
-    assert again.memory.codec.name == "int8"
-    again.close()
+    reopened = ReferenceStore.open(data_of(writer), SPACE)
+    assert reopened.memory.codec.name == "int8"
+    reopened.close()
 
 
 def test_after_a_switch_to_another_encoder_removals_and_settings_are_still_followed(

@@ -52,9 +52,9 @@ def searched(reference_store: ReferenceStore, before: LeaveOneOut | None = None,
 
 
 def keep(
-    reference_store: ReferenceStore, category: str, found: LeaveOneOut, base: StoredCalibration | None = None
+    reference_store: ReferenceStore, category: str, result: LeaveOneOut, base: StoredCalibration | None = None
 ) -> StoredCalibration:
-    stored = to_stored(reference_store.memory.version, found)
+    stored = to_stored(reference_store.memory.version, result)
     reference_store.catalogue.calibrations.store(category, reference_store.memory_id, stored, base)
     return stored
 
@@ -75,15 +75,15 @@ def written(reference_store: ReferenceStore) -> Iterator[list[int]]:
 
 
 def test_what_is_kept_is_read_again_exactly(reference_store: ReferenceStore) -> None:
-    found = searched(reference_store)
-    stored = keep(reference_store, "disc", found)
+    result = searched(reference_store)
+    stored = keep(reference_store, "disc", result)
     keep(reference_store, "plate", searched(reference_store, category="plate"))
     assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == stored
-    again = read_stored(reference_store, "disc")
-    assert again is not None
-    assert again[0] == reference_store.memory.version
-    assert_same(again[1], found)
-    for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
+    loaded = read_stored(reference_store, "disc")
+    assert loaded is not None
+    assert loaded[0] == reference_store.memory.version
+    assert_same(loaded[1], result)
+    for one, other in zip(vars(loaded[1]).values(), vars(result).values(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert read_stored(reference_store, "nut") is None
     with pytest.raises(CategoryNotFound):
@@ -91,11 +91,11 @@ def test_what_is_kept_is_read_again_exactly(reference_store: ReferenceStore) -> 
 
 
 def test_a_change_of_one_reference_writes_the_results_that_it_concerns(reference_store: ReferenceStore) -> None:
-    found = searched(reference_store)
-    base = keep(reference_store, "disc", found)
+    result = searched(reference_store)
+    base = keep(reference_store, "disc", result)
     with written(reference_store) as ids:
         [fresh] = add(reference_store, "disc", 100)
-        more = searched(reference_store, found)
+        more = searched(reference_store, result)
         after = keep(reference_store, "disc", more, base)
     assert fresh in ids
     assert len(ids) < 20, "of 41, three of which are searched for each"
@@ -111,13 +111,13 @@ def test_a_change_of_one_reference_writes_the_results_that_it_concerns(reference
 
 
 def test_a_change_against_what_another_process_has_replaced_is_kept_whole(reference_store: ReferenceStore) -> None:
-    found = searched(reference_store)
-    base = keep(reference_store, "disc", found)
+    result = searched(reference_store)
+    base = keep(reference_store, "disc", result)
     add(reference_store, "disc", 100)
-    theirs = searched(reference_store, found)
+    theirs = searched(reference_store, result)
     keep(reference_store, "disc", theirs, base)
     add(reference_store, "disc", 101)
-    ours = keep(reference_store, "disc", searched(reference_store, found), base)  # which knows nothing of theirs
+    ours = keep(reference_store, "disc", searched(reference_store, result), base)  # which knows nothing of theirs
     assert reference_store.catalogue.calibrations.read("disc", reference_store.memory_id) == ours
     older = replace(ours, version=ours.version - 1, references=ours.references[:3])
     with written(reference_store) as ids:
@@ -148,10 +148,10 @@ def test_removing_a_category_removes_its_results(reference_store: ReferenceStore
     assert reference_store.catalogue.calibrations.read("plate", reference_store.memory_id) == stored
 
 
-def blob(found: LeaveOneOut) -> bytes:
+def blob(result: LeaveOneOut) -> bytes:
     """As revisions before 0005 kept it."""
     file = io.BytesIO()
-    np.savez(file, **{{"distances": "apart"}.get(name, name): value for name, value in vars(found).items()})
+    np.savez(file, **{{"distances": "apart"}.get(name, name): value for name, value in vars(result).items()})
     return file.getvalue()
 
 
@@ -182,13 +182,13 @@ def as_before(url: str, reference_store: ReferenceStore, states: dict[str, bytes
 def test_a_migration_carries_over_what_was_kept_and_passes_over_what_cannot_be_read(
     reference_store: ReferenceStore, database: str
 ) -> None:
-    found = searched(reference_store)
-    as_before(database, reference_store, {"disc": blob(found), "plate": b"PK of another layout"})
+    result = searched(reference_store)
+    as_before(database, reference_store, {"disc": blob(result), "plate": b"PK of another layout"})
     Catalogue.migrate(database)
-    again = read_stored(reference_store, "disc")
-    assert again is not None
-    assert again[0] == reference_store.memory.version
-    for one, other in zip(vars(again[1]).values(), vars(found).values(), strict=True):
+    loaded = read_stored(reference_store, "disc")
+    assert loaded is not None
+    assert loaded[0] == reference_store.memory.version
+    for one, other in zip(vars(loaded[1]).values(), vars(result).values(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert read_stored(reference_store, "plate") is None
 
@@ -196,13 +196,13 @@ def test_a_migration_carries_over_what_was_kept_and_passes_over_what_cannot_be_r
 def test_a_backup_carries_results_also_one_by_an_older_version(
     reference_store: ReferenceStore, database: str, tmp_path: Path
 ) -> None:
-    found = searched(reference_store)
-    stored = keep(reference_store, "disc", found)
+    result = searched(reference_store)
+    stored = keep(reference_store, "disc", result)
     data = tmp_path / "data"
     backup(DataFolder.existing(data, database), tmp_path / "backup", lambda *_: None)
     with reference_store.catalogue.dump.state() as state:
         files = state.files()
-    as_before(database, reference_store, {"disc": blob(found)})
+    as_before(database, reference_store, {"disc": blob(result)})
     reference_store.catalogue._transactions.close()
     for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path, files))):
         there = tmp_path / name

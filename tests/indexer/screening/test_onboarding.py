@@ -30,7 +30,7 @@ def offered(names: str, dark: str = "") -> tuple[list[SourceImage], dict[str, En
 
 
 def decide(onboarding: Onboarding, known: KnownReferences = NOTHING) -> OnboardingDecision:
-    return onboarding.decide([onboarding.compare(number) for number in range(onboarding.count)], known)
+    return onboarding.decide([onboarding.compare(index) for index in range(onboarding.count)], known)
 
 
 def test_an_image_sent_twice_is_screened_once_and_both_share_what_becomes_of_it() -> None:

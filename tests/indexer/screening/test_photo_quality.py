@@ -24,8 +24,8 @@ def photo(seed: int, light: float = 1.0) -> np.ndarray:
 OTHERS = [look(photo(seed)) for seed in range(12)]
 
 
-def kinds(found: PhotoQuality, others: list[PhotoQuality] = OTHERS) -> list[str]:
-    return [finding.kind for finding in photo_findings(found, PhotoQualities.from_images(others))]
+def kinds(quality: PhotoQuality, others: list[PhotoQuality] = OTHERS) -> list[str]:
+    return [finding.kind for finding in photo_findings(quality, PhotoQualities.from_images(others))]
 
 
 def test_a_good_photograph_has_no_findings() -> None:

@@ -34,7 +34,7 @@ def half_empty(kind: int, count: int, seed: int) -> Features:
     drawn = own.standard_normal((2, 16, SPACE.dim)) + 0.3 * rng.standard_normal((count, 2, 16, SPACE.dim))
     drawn[:, :, 7:] = np.random.default_rng(0).standard_normal(SPACE.dim)
     whole = own.standard_normal(SPACE.global_dim) + 0.2 * rng.standard_normal((count, SPACE.global_dim))
-    global_descriptors, patches = (torch.from_numpy(each.astype(np.float32)) for each in (whole, drawn))
+    global_descriptors, patches = (torch.from_numpy(values.astype(np.float32)) for values in (whole, drawn))
     return Features(
         torch.nn.functional.normalize(global_descriptors, dim=-1),
         torch.nn.functional.normalize(patches, dim=-1),
@@ -53,12 +53,12 @@ def test_an_image_of_another_category_is_found_though_half_of_it_is_as_empty_as_
         memory = memory.with_references(range(6 * index, 6 * index + 6), [f"kind {kind}"] * 6, codes, index + 1)
     right, wrong = half_empty(1, 1, seed=8), half_empty(2, 1, seed=9)
     result = [
-        Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(each)], ["new.png"]).compare(0)
-        for each in (right, wrong)
+        Screening(memory, ENGINE, "kind 1", SETTINGS, [memory.codec.encode(image)], ["new.png"]).compare(0)
+        for image in (right, wrong)
     ]
-    medians = [each.statistics.median for each in result if each.statistics is not None]
+    medians = [compared.statistics.median for compared in result if compared.statistics is not None]
     assert medians == pytest.approx([0.0, 0.0], abs=1e-3)
-    assert [[finding.kind for finding in each.findings] for each in result] == [[], ["other_category"]]
+    assert [[finding.kind for finding in compared.findings] for compared in result] == [[], ["other_category"]]
     [finding] = result[1].findings
     assert finding.category == "kind 2"
     assert finding.limit is not None
@@ -80,14 +80,14 @@ def test_a_moved_part_before_a_plain_background_is_framing_and_no_defect() -> No
     others = [measured(0.2) for _ in range(MIN_IMAGES)]
     still, moved = measured(0.9), ScreeningResult(ImageStatistics(0.9, 0.9, 0.0, 0.1, 0.5), (), shift=(0, 3))
     result = find_outliers([*others, still, moved], [], cell=16.0)
-    assert [[finding.kind for finding in each] for each in result[-2:]] == [["outlier"], ["framing"]]
+    assert [[finding.kind for finding in findings] for findings in result[-2:]] == [["outlier"], ["framing"]]
     assert "moved by about +48, +0 pixels" in result[-1][0].detail
 
 
 def test_where_half_of_every_image_is_empty_a_little_less_emptiness_is_no_finding() -> None:
     images = [*(measured(0.2) for _ in range(MIN_IMAGES)), measured(0.2, median=0.02), measured(0.2, median=0.3)]
     result = find_outliers(images, [], cell=16.0)
-    assert [[finding.kind for finding in each] for each in result] == [[]] * (MIN_IMAGES + 1) + [["framing"]]
+    assert [[finding.kind for finding in findings] for findings in result] == [[]] * (MIN_IMAGES + 1) + [["framing"]]
 
 
 @pytest.mark.parametrize("encoder_name", ["filterbank", "builtin"])
@@ -109,8 +109,10 @@ def test_a_shifted_image_is_reported_with_its_shift_and_a_blurred_texture_is_not
             if moved
             else cv2.GaussianBlur(image, (0, 0), 5)
         )
-        alone = [Screening(memory, ENGINE, product, SETTINGS, [encoded(each)], ["a.png"]) for each in (changed, image)]
-        assert [each.compare(0).shift for each in alone] == [seen, (0, 0)]
+        alone = [
+            Screening(memory, ENGINE, product, SETTINGS, [encoded(image_)], ["a.png"]) for image_ in (changed, image)
+        ]
+        assert [screening.compare(0).shift for screening in alone] == [seen, (0, 0)]
 
 
 def test_an_image_of_another_kind_makes_no_duplicates_of_the_others() -> None:
@@ -123,7 +125,7 @@ def test_an_image_of_another_kind_makes_no_duplicates_of_the_others() -> None:
 
     good = [render_good("fabric", index).image for index in range(6)]
     noise = np.random.default_rng(0).normal(0, 1.5, good[0].shape)
-    dark = [np.clip(each / 16 + noise, 0, 255).astype(np.uint8) for each in good[:3]]
+    dark = [np.clip(image / 16 + noise, 0, 255).astype(np.uint8) for image in good[:3]]
     retaken = np.clip(good[0] + noise, 0, 255).astype(np.uint8)
     cases: list[tuple[list[np.ndarray], int]] = [
         ([dark[0], *good], 0),

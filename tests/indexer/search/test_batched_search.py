@@ -24,12 +24,12 @@ def test_batched_images_score_as_they_do_alone(engine: PatchSearchEngine) -> Non
     chosen = ((5, None), (5, "nut"), (12, None), (1, "bolt"), (3, None))
     wishes = [(ScoringSettings(k), category) for k, category in chosen]
     coroutines = [score_steps(memory, engine, features.item(i), *wish) for i, wish in enumerate(wishes)]
-    for i, (found, wish) in enumerate(zip(run_batched(engine, memory, coroutines), wishes, strict=True)):
+    for i, (scored, wish) in enumerate(zip(run_batched(engine, memory, coroutines), wishes, strict=True)):
         alone = score_image(memory, engine, features.item(i), *wish)
-        assert not isinstance(found, Exception)
-        assert found.score == pytest.approx(alone.score, abs=1e-6)
-        np.testing.assert_allclose(found.map, alone.map, rtol=0, atol=1e-6)
-        np.testing.assert_array_equal(found.neighbours.rows, alone.neighbours.rows)
+        assert not isinstance(scored, Exception)
+        assert scored.score == pytest.approx(alone.score, abs=1e-6)
+        np.testing.assert_allclose(scored.map, alone.map, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(scored.neighbours.rows, alone.neighbours.rows)
 
 
 def test_an_image_that_fails_does_so_alone_and_one_that_asks_twice_is_answered_twice() -> None:
@@ -71,6 +71,6 @@ def test_a_search_that_does_not_fit_is_tried_image_by_image() -> None:
     coroutines = [score_steps(memory, engine, features.item(i), ScoringSettings(k)) for i, k in enumerate((8, 12, 5))]
     first, second, third = run_batched(engine, memory, coroutines)
     assert isinstance(second, MemoryError)
-    for i, k, found in ((0, 8, first), (2, 5, third)):
-        assert not isinstance(found, Exception)
-        assert found.score == score_image(memory, ENGINES[1], features.item(i), ScoringSettings(k)).score
+    for i, k, matches in ((0, 8, first), (2, 5, third)):
+        assert not isinstance(matches, Exception)
+        assert matches.score == score_image(memory, ENGINES[1], features.item(i), ScoringSettings(k)).score

@@ -51,8 +51,8 @@ def test_the_search_kernel_reads_16_bytes_at_a_time_and_multiplies_on_tensor_cor
     command = [sys.executable, "-c", COMPILE, str(capability)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    fp16, int8, bf16 = found["1"], found["2"], found["3"]
+    compiled = json.loads(done.stdout)
+    fp16, int8, bf16 = compiled["1"], compiled["2"], compiled["3"]
     assert fp16["cp.async.cg"] > 0  # the only size of that instruction is 16 bytes
     assert fp16["cp.async.ca"] == 0
     assert int8["cp.async.cg"] > 0  # a device's codes begin at multiples of 16 bytes, whatever their length
@@ -60,4 +60,4 @@ def test_the_search_kernel_reads_16_bytes_at_a_time_and_multiplies_on_tensor_cor
     assert int8[products] > 0
     assert bf16[products] > 0
     assert bf16["cp.async.ca"] == 0
-    assert max(each["shared"] for each in found.values()) <= 48 << 10  # several programs on one multiprocessor
+    assert max(kernel["shared"] for kernel in compiled.values()) <= 48 << 10  # several programs on one multiprocessor

@@ -53,16 +53,16 @@ def test_threads_that_share_a_search_find_what_the_oracle_finds(codec: str, rho:
     sets = [np.arange(12), np.array([3, 11, 0])]
     engine = NativeEngine()
     for _ in range(5):
-        found = engine.search(
+        matches = engine.search(
             memory, [PatchQuery(patches, rows, rho, np.array([0.5, 0.5], np.float32)) for rows in sets]
         )
-        for rows, matches in zip(sets, found, strict=True):
+        for rows, match in zip(sets, matches, strict=True):
             expected = best_similarities(patches.numpy(), stored[rows], (7, 9), rho)
-            np.testing.assert_allclose(matches.similarities, expected, rtol=0, atol=bound(memory.codec, stored[rows]))
+            np.testing.assert_allclose(match.similarities, expected, rtol=0, atol=bound(memory.codec, stored[rows]))
 
 
 @BUILT
-@pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda each: each.name)
+@pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda instruction_set: instruction_set.name)
 @pytest.mark.parametrize("codec", ["int8", "int4"])
 @pytest.mark.parametrize("dim", [5, 64, 97])
 def test_a_similarity_of_levels_is_that_of_a_real_candidate_and_hardly_below_the_best(
@@ -88,20 +88,20 @@ def test_levels_too_many_for_32_bit_sums_are_searched_in_floats(codec: str) -> N
     ones = torch.full((1, 6, 5000), 5000**-0.5)  # the largest sums that there are
     memory = memory.with_references([7], ["bolt"], memory.codec.encode(random_features(memory.space, 1, 1)), 9)
     decoded = np.stack([memory.features_of(row).patches[0].numpy() for row in range(4)])
-    found = NativeEngine().max_similarity(memory, ones, np.arange(4), 0)
-    np.testing.assert_allclose(found, best_similarities(ones.numpy(), decoded, (2, 3), 0), rtol=0, atol=1e-5)
+    similarities = NativeEngine().max_similarity(memory, ones, np.arange(4), 0)
+    np.testing.assert_allclose(similarities, best_similarities(ones.numpy(), decoded, (2, 3), 0), rtol=0, atol=1e-5)
 
 
 @BUILT
-@pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda each: each.name)
+@pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda instruction_set: instruction_set.name)
 @pytest.mark.parametrize("codec", ["int8", "int4"])
 def test_the_largest_sums_of_levels_do_not_overflow(instructions: InstructionSet, codec: str) -> None:
     memory, _ = filled(1, codec, grid=(2, 2), layers=1, dim=4096)
     flat = random_features(memory.space, 1, 1)
     flat.patches.copy_(memory.codec.from_basis(torch.full((4096,), 4096**-0.5)))
     memory = memory.with_references([7], ["bolt"], memory.codec.encode(flat), 9)
-    found = NativeEngine(instructions).max_similarity(memory, flat.patches[0], np.array([1]), 0)
-    np.testing.assert_allclose(found, 1.0, rtol=0, atol=1e-4)
+    similarities = NativeEngine(instructions).max_similarity(memory, flat.patches[0], np.array([1]), 0)
+    np.testing.assert_allclose(similarities, 1.0, rtol=0, atol=1e-4)
 
 
 def test_without_the_compiled_code_torch_searches(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_without_the_compiled_code_torch_searches(tmp_path: Path) -> None:
         "print(choose_engine(torch.device('cpu')).name)\n"
         "try: NativeEngine()\nexcept RuntimeError as error: print(error)"
     )
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
     ).stdout
-    assert found.splitlines() == ["torch-cpu", "the compiled patch search was not built, or not for this processor"]
+    assert done.splitlines() == ["torch-cpu", "the compiled patch search was not built, or not for this processor"]

@@ -46,7 +46,7 @@ def merged_and_whole(engine: PatchSearchEngine, codec: str, shard_of: list[int],
         [matches] = engine.search(memory, [PatchQuery(patches, rows, rho, WEIGHTS)])
         return matches
 
-    shards = [np.flatnonzero(np.array(shard_of) == number) for number in sorted(set(shard_of))]
+    shards = [np.flatnonzero(np.array(shard_of) == shard) for shard in sorted(set(shard_of))]
     return [merge_matches([search(rows) for rows in shards], WEIGHTS), search(np.arange(COUNT))]
 
 

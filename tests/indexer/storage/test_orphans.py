@@ -55,16 +55,16 @@ def test_orphans_and_temporary_files_are_deleted_and_named_files_remain(folder: 
     (folder.root / f"{orphan}.0.tmp").write_bytes(b"half")
     swept = folder.sweep()
     assert folder.files() == {stored}
-    assert sum(each.deleted for each in swept) == 2
-    assert sum(each.bytes for each in swept) == len(b"orphan" + b"half")
-    assert sum(each.files for each in swept) == 3
+    assert sum(sweep.deleted for sweep in swept) == 2
+    assert sum(sweep.bytes for sweep in swept) == len(b"orphan" + b"half")
+    assert sum(sweep.files for sweep in swept) == 3
 
 
 def test_the_lock_is_not_taken_for_files_that_are_named(folder: Folder) -> None:
     for index in range(20):
         folder.write(b"%d" % index, named=True)
     with folder.lock.shared():
-        assert sum(each.files for each in folder.sweep()) == 20
+        assert sum(sweep.files for sweep in folder.sweep()) == 20
     assert folder.asked == []
 
 
@@ -74,7 +74,7 @@ def test_no_file_is_deleted_during_additions_and_named_files_remain(
     monkeypatch.setattr("indexer.storage.orphans._PATIENCE", 0.02)
     with folder.lock.shared():
         fresh = folder.write(b"fresh", named=False)
-        assert sum(each.files for each in folder.sweep()) == 0
+        assert sum(sweep.files for sweep in folder.sweep()) == 0
         assert folder.asked == []
         folder.named.add(fresh)
     folder.sweep()
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_deleted_is_reported_and_the_others_are_deleted(
     with unlinking(monkeypatch, refuse):
         swept = folder.sweep()
     assert folder.files() == {stuck}
-    assert [line for each in swept for line in each.failed] == [f"{stuck} cannot be deleted: Input/output error"]
+    assert [line for sweep in swept for line in sweep.failed] == [f"{stuck} cannot be deleted: Input/output error"]
 
 
 def test_adding_files_waits_for_few_deletions_only(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

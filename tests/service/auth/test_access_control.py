@@ -52,15 +52,15 @@ def test_every_route_lets_in_exactly_the_roles_that_the_table_names(plant: Plant
             headers = {} if role is Role.EVERYONE else plant.bearer(role)
             # The stream never ends by itself; a filter that it refuses ends it.
             query = {"verdict": "nonsense"} if path.endswith("/stream") else {}
-            answer = plant.client.request(method, path, headers=headers, params=query)
-            where = f"{role.word} {method} {path}: {answer.status_code}"
+            response = plant.client.request(method, path, headers=headers, params=query)
+            where = f"{role.word} {method} {path}: {response.status_code}"
             if role >= minimum:
-                assert answer.status_code not in (401, 403), where
+                assert response.status_code not in (401, 403), where
             elif role is Role.EVERYONE:
-                check_problem(answer, 401, "unauthenticated")
-                assert answer.headers["www-authenticate"] == "Bearer", where
+                check_problem(response, 401, "unauthenticated")
+                assert response.headers["www-authenticate"] == "Bearer", where
             else:
-                check_problem(answer, 403, "forbidden")
+                check_problem(response, 403, "forbidden")
             tried += 1
     assert tried > 60
 
@@ -92,8 +92,8 @@ def test_a_route_that_the_table_does_not_name_is_not_open() -> None:
 def test_what_is_not_a_key_opens_nothing(plant: Plant, header: str) -> None:
     token = plant.tokens[Role.ADMIN]
     _, key_id, secret = token.split("_", 2)
-    answer = plant.client.get("/version", headers={"Authorization": header.format(token, key_id, secret)})
-    check_problem(answer, 401, "unauthenticated")
+    response = plant.client.get("/version", headers={"Authorization": header.format(token, key_id, secret)})
+    check_problem(response, 401, "unauthenticated")
 
 
 def test_a_body_is_not_read_before_authentication(plant: Plant) -> None:
@@ -104,8 +104,8 @@ def test_a_body_is_not_read_before_authentication(plant: Plant) -> None:
             seen.append(bytes(1 << 20))
             yield seen[-1]
 
-    answer = plant.client.patch("/categories/disc", content=body())
-    check_problem(answer, 401, "unauthenticated")
+    response = plant.client.patch("/categories/disc", content=body())
+    check_problem(response, 401, "unauthenticated")
 
 
 def test_a_key_is_made_used_and_revoked_over_http(plant: Plant) -> None:
@@ -142,7 +142,7 @@ def test_a_key_stops_at_its_expiry(database: str) -> None:
 
 def test_no_secret_is_in_the_catalogue(plant: Plant) -> None:
     path = plant.client.app.state.app_state.settings.data  # type: ignore[attr-defined]
-    stored = b"".join(each.read_bytes() for each in path.glob("catalogue.sqlite*"))
+    stored = b"".join(file.read_bytes() for file in path.glob("catalogue.sqlite*"))
     for token in plant.tokens.values():
         _, key_id, secret = token.split("_", 2)
         assert key_id.encode() in stored
@@ -192,8 +192,8 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
         client.delete("/categories/disc", headers=engineer)
         assert client.get("/audit", headers=engineer).status_code == 403
         entries = client.get("/audit", headers=admin).json()["entries"][::-1]
-        found = [(entry["actor"], entry["action"], entry["target"]) for entry in entries]
-        assert found == [
+        events = [(entry["actor"], entry["action"], entry["target"]) for entry in entries]
+        assert events == [
             *(("touchstone", "key.created", token.split("_")[1]) for token in plant.tokens.values()),
             ("engineer", "references.added", "disc"),
             ("admin", "settings.changed", "disc"),
@@ -219,12 +219,14 @@ def test_every_change_is_in_the_audit_trail_with_its_author_and_what_was_differe
 
 def test_every_response_has_security_headers_and_no_cors(plant: Plant) -> None:
     for path in ("/healthz", "/version", "/nowhere", "/openapi.json"):
-        answer = plant.client.get(path, headers={**plant.bearer(Role.ENGINEER), "Origin": "https://elsewhere.example"})
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["x-frame-options"] == "DENY"
-        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-        assert not [name for name in answer.headers if name.startswith("access-control-")]
-        assert int(answer.headers["x-index-version"]) >= 1
+        response = plant.client.get(
+            path, headers={**plant.bearer(Role.ENGINEER), "Origin": "https://elsewhere.example"}
+        )
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+        assert not [name for name in response.headers if name.startswith("access-control-")]
+        assert int(response.headers["x-index-version"]) >= 1
     requested = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
     preflight = plant.client.options("/references", headers={**requested, **plant.bearer(Role.ENGINEER)})
     assert preflight.status_code == 405
@@ -232,10 +234,10 @@ def test_every_response_has_security_headers_and_no_cors(plant: Plant) -> None:
 
 def test_open_access_does_not_let_a_foreign_page_write(client: TestClient) -> None:
     for site, expected in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
-        answer = client.post(
+        response = client.post(
             "/references", data={"category": "disc"}, files=files(part(1)), headers={"Sec-Fetch-Site": site}
         )
-        assert answer.status_code == expected, site
+        assert response.status_code == expected, site
     assert client.get("/access").json() == {
         "access": "open",
         "name": "local",

@@ -41,9 +41,9 @@ def usual(provider: OidcProvider) -> Iterator[None]:
 
 
 def started(client: TestClient) -> dict[str, str]:
-    answer = client.get("/sign-in/start", params={"redirect_uri": CONSOLE})
-    assert answer.status_code == 200, answer.text
-    begun: dict[str, str] = answer.json()
+    response = client.get("/sign-in/start", params={"redirect_uri": CONSOLE})
+    assert response.status_code == 200, response.text
+    begun: dict[str, str] = response.json()
     return begun
 
 
@@ -58,10 +58,10 @@ def finished(client: TestClient, provider: OidcProvider, who: str, **other: str)
 
 def test_people_sign_in_with_the_role_of_their_groups_and_out(plant: Plant, provider: OidcProvider) -> None:
     assert plant.client.get("/sign-in").json() == {"provider": "Plant directory"}
-    answer = finished(plant.client, provider, "mia")
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["cache-control"] == "no-store"
-    session = answer.json()
+    response = finished(plant.client, provider, "mia")
+    assert response.status_code == 200, response.text
+    assert response.headers["cache-control"] == "no-store"
+    session = response.json()
     assert session["role"] == "engineer"
     assert session["subject"] == f"{provider.issuer} mia"
     mine = {"Authorization": f"Bearer {session['token']}"}

@@ -279,7 +279,7 @@ def test_a_category_that_cannot_be_calibrated_does_not_block_the_others(
     onboard(client, "disc", part(3), part(4))
     wait_until_calibrated(client, "disc")
     eventually(lambda: client.get("/readyz").json()["failing"], "it is not named")
-    assert [each["name"] for each in client.get("/readyz").json()["failing"]] == ["calibration"]
+    assert [task["name"] for task in client.get("/readyz").json()["failing"]] == ["calibration"]
 
 
 def test_an_outage_of_the_database_is_named_while_detection_goes_on(tmp_path: Path, postgres: PostgresServer) -> None:
@@ -293,7 +293,7 @@ def test_an_outage_of_the_database_is_named_while_detection_goes_on(tmp_path: Pa
             def named() -> set[str]:
                 ready = server.client.get("/readyz")
                 assert ready.status_code == 200, ready.text
-                return {each["name"] for each in ready.json()["failing"]}
+                return {task["name"] for task in ready.json()["failing"]}
 
             eventually(lambda: named() >= {"catalogue-sync", "key-sync"}, "/readyz does not name them")
             assert "Unavailable" in server.client.get("/readyz").text

@@ -92,15 +92,15 @@ def test_a_probe_counts_as_no_detection_and_sends_no_image_of_its_own(client: Te
 
 def encodings(running: AppState) -> list[int]:
     """The batch sizes of what goes through the encoder from now on."""
-    found: list[int] = []
+    sizes: list[int] = []
     encode = running.encoder.encode
 
     def counting(batch: torch.Tensor) -> object:
-        found.append(len(batch))
+        sizes.append(len(batch))
         return encode(batch)
 
     running.encoder.encode = counting  # type: ignore[method-assign, assignment]
-    return found
+    return sizes
 
 
 def test_detections_are_proof_enough_that_images_go_through(client: TestClient) -> None:
@@ -128,10 +128,10 @@ def test_an_encoder_that_fails_is_not_ready_until_it_works_again(
     with monkeypatch.context() as patched:
         patched.setattr(encoder, "encode", broken)
         eventually(lambda: client.get("/readyz").status_code == 503, "nobody noticed")
-        answer = client.get("/readyz")
-        assert "RuntimeError" in str(check_problem(answer, 503, "not-ready")["detail"])
-        assert "/srv" not in answer.text
-        assert answer.headers["retry-after"]
+        response = client.get("/readyz")
+        assert "RuntimeError" in str(check_problem(response, 503, "not-ready")["detail"])
+        assert "/srv" not in response.text
+        assert response.headers["retry-after"]
         assert value(scrape(client), "not_ready") == 1
     eventually(lambda: client.get("/readyz").status_code == 200, "it is not looked at again")
 

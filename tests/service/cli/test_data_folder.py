@@ -50,7 +50,7 @@ def tree(root: Path) -> set[str]:
 
 
 def given(command: list[str], beside: Path) -> list[str]:
-    return [each.format(beside) for each in command]
+    return [argument.format(beside) for argument in command]
 
 
 @pytest.mark.parametrize("command", READING.values(), ids=READING)
@@ -112,14 +112,14 @@ def test_the_catalogue_lies_in_the_folder_whatever_its_name(
         assert done.exit_code == 0, done.output
         assert (data / "catalogue.sqlite").is_file()
         assert touchstone("keys", "create", "press-4", data=data).exit_code == 0
-        saved, again = tmp_path / "saved" / name, tmp_path / "again" / name
+        saved, restored = tmp_path / "saved" / name, tmp_path / "again" / name
         assert touchstone("backup", saved, data=data).exit_code == 0
-        assert touchstone("restore", saved, data=again).exit_code == 0
-        assert touchstone("verify", data=again).exit_code == 0
-        reference_store = opened(again)
+        assert touchstone("restore", saved, data=restored).exit_code == 0
+        assert touchstone("verify", data=restored).exit_code == 0
+        reference_store = opened(restored)
         assert len(reference_store.memory) == 2
         reference_store.close()
-        again.rename(tmp_path / f"done-{data.is_absolute()}")
+        restored.rename(tmp_path / f"done-{data.is_absolute()}")
     top = {name, "parts", "saved", "again", "done-True", "done-False"}
     assert {path.name for path in tmp_path.iterdir()} == top
     assert not list(Path(name).glob("*saved*"))

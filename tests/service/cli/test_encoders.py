@@ -42,10 +42,10 @@ class Hub:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = handler.path.partition("?")[0]
         self.requests.append((path, handler.headers.get("Range")))
-        if found := re.fullmatch(r"/api/models/(.+?/.+?)(/revision/.*)?", path):
-            self._about(handler, found[1])
-        elif found := re.fullmatch(r"/(.+?/.+?)/resolve/abc123/(.+)", path):
-            self._file(handler, found[1], found[2])
+        if match := re.fullmatch(r"/api/models/(.+?/.+?)(/revision/.*)?", path):
+            self._about(handler, match[1])
+        elif match := re.fullmatch(r"/(.+?/.+?)/resolve/abc123/(.+)", path):
+            self._file(handler, match[1], match[2])
         else:
             self._send(handler, 404, b"{}")
 
@@ -278,10 +278,10 @@ def test_a_checkpoint_elsewhere_is_fetched_under_its_own_name_and_checked_by_it(
 
 def test_every_encoder_of_the_papers_table_is_listed() -> None:
     stored = json.loads((Path(published.__file__).parents[1] / "evaluation/paper.json").read_text())
-    names = {each.name for each in PUBLISHED}
+    names = {encoder.name for encoder in PUBLISHED}
     stems = {name.partition(".pth")[0] for name in names}
     for encoder, published_as in stored["encoders"].items():
         assert names & set(published_as) or stems & set(published_as), encoder
     assert len(names) == len(PUBLISHED)
-    families = {each.family for each in PUBLISHED}
+    families = {encoder.family for encoder in PUBLISHED}
     assert set(stored["encoders"]) <= families

@@ -68,11 +68,11 @@ def problem(received: bytes, status: int, kind: str) -> dict[str, str]:
     lines = head.decode().lower().split("\r\n")
     assert lines[0].split()[1] == str(status), received
     headers = dict(line.split(": ", 1) for line in lines[1:])
-    found: dict[str, str] = json.loads(body)
+    document: dict[str, str] = json.loads(body)
     assert headers["content-type"] == "application/problem+json"
     assert (headers["connection"], headers["x-content-type-options"]) == ("close", "nosniff")
-    assert (found["type"], found["status"]) == (f"/problems/{kind}", status)
-    assert found["request_id"] == headers["x-request-id"]
+    assert (document["type"], document["status"]) == (f"/problems/{kind}", status)
+    assert document["request_id"] == headers["x-request-id"]
     return headers
 
 
@@ -184,12 +184,14 @@ def test_json_may_not_be_as_large_as_images(server: ServerProcess) -> None:
     singly = {"Connection": "close"}
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60, headers=singly) as client:
         for content in (large, iter([large.encode()])):  # with its length declared, and in chunks without
-            answer = client.patch(
+            response = client.patch(
                 "/categories/disc",
                 content=content,
                 headers={"Content-Type": "application/json"},  # type: ignore[arg-type]
             )
-            assert (answer.status_code, answer.json()["type"]) == (413, "/problems/request-too-large"), answer.text
+            assert (response.status_code, response.json()["type"]) == (413, "/problems/request-too-large"), (
+                response.text
+            )
         assert client.patch("/categories/disc", json={"k": 3}).status_code == 200
         image = part(7) + bytes(JSON_BYTES)
         assert client.post("/detect", files=files(image)).status_code == 200
@@ -296,8 +298,12 @@ def test_an_unread_response_times_out(server: ServerProcess) -> None:
 
 def connections(server: ServerProcess) -> list[psutil._ntuples.pconn]:
     """The server's connections to its clients."""
-    found = psutil.Process(server.process.pid).net_connections("tcp")
-    return [each for each in found if each.status == psutil.CONN_ESTABLISHED and each.laddr.port == server.port]
+    sockets = psutil.Process(server.process.pid).net_connections("tcp")
+    return [
+        socket_
+        for socket_ in sockets
+        if socket_.status == psutil.CONN_ESTABLISHED and socket_.laddr.port == server.port
+    ]
 
 
 def open_connections(server: ServerProcess) -> int:

@@ -118,12 +118,12 @@ def test_any_number_of_listeners_costs_one_reader(catalogue: Catalogue) -> None:
             ears = [await house.enter_async_context(listening(feed)) for _ in range(40)]
             history.reads = 0  # each has looked once at what need not be told
             made = [inspection() for _ in range(3)]
-            for each in made:
-                catalogue.inspections.record([each])
+            for recorded in made:
+                catalogue.inspections.record([recorded])
                 await look(feed)
             assert history.reads <= 6, "one reader, one page more where something was new"
             for ear in ears:
-                assert ear.told == [each.id for each in made], "in order, each once"
+                assert ear.told == [recorded.id for recorded in made], "in order, each once"
         before = history.reads
         await look(feed)
         assert history.reads == before, "nobody listens any more"
@@ -160,7 +160,7 @@ def test_a_reconnected_stream_gets_missed_inspections_once(catalogue: Catalogue)
             more = inspection()
             catalogue.inspections.record([more])
             await look(feed)
-            assert ear.told == [*(each.id for each in missed), more.id]
+            assert ear.told == [*(recorded.id for recorded in missed), more.id]
 
     asyncio.run(run())
 
@@ -195,7 +195,7 @@ def test_more_than_a_page_between_two_polls_is_delivered_completely(
             made = [inspection() for _ in range(40)]
             catalogue.inspections.record(made)
             await look(feed)
-            assert ear.told == [each.id for each in made]
+            assert ear.told == [recorded.id for recorded in made]
 
     asyncio.run(run())
 
@@ -212,10 +212,10 @@ def test_a_listener_that_does_not_keep_up_is_cut_off_and_no_other_waits(
         await asyncio.sleep(0)
         async with listening(feed) as ear:
             made = [inspection() for _ in range(20)]
-            for each in made:
-                catalogue.inspections.record([each])
+            for recorded in made:
+                catalogue.inspections.record([recorded])
                 await look(feed)
-            assert ear.told == [each.id for each in made]
+            assert ear.told == [recorded.id for recorded in made]
         await reading
         heard = [event async for event in slow]
         assert len(heard) == 5, "then it ends, and the browser asks again with the last id that it heard"
@@ -281,5 +281,5 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
 def test_a_filter_means_the_same_in_the_stream_and_in_the_catalogue(
     filled: Catalogue, matching: InspectionFilter
 ) -> None:
-    expected = {each.id for each in filled.inspections.page(matching, None, 1000).items}
-    assert {each.id for each in MADE if matching.matches(each)} == expected
+    expected = {recorded.id for recorded in filled.inspections.page(matching, None, 1000).items}
+    assert {recorded.id for recorded in MADE if matching.matches(recorded)} == expected

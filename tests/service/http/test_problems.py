@@ -29,14 +29,14 @@ STATUS = {
 def test_every_image_of_the_corpus_is_answered_as_documented(taught: TestClient, case: Case) -> None:
     body = [("images", (case.filename, case.data, "application/octet-stream"))]
     before = taught.get("/version").json()["version"]
-    answer = taught.post("/detect", files=body)
+    response = taught.post("/detect", files=body)
     if case.reason is None:
-        assert answer.status_code == 200, answer.text
-        assert 0 <= answer.json()["results"][0]["score"] <= 2
+        assert response.status_code == 200, response.text
+        assert 0 <= response.json()["results"][0]["score"] <= 2
     else:
         status = STATUS[case.reason]
         kind = {413: "image-too-large", 415: "unsupported-format", 422: "image-rejected"}[status]
-        assert check_problem(answer, status, kind)["reason"] == case.reason
+        assert check_problem(response, status, kind)["reason"] == case.reason
         refused = taught.post("/references", data={"category": "bad"}, files=body)
         check_problem(refused, status, kind)
     assert taught.get("/version").json()["version"] == before
@@ -72,9 +72,9 @@ def test_bodies_that_are_not_as_documented_are_refused(taught: TestClient, path:
     }
     before = taught.get("/categories").json()
     for name, body in bodies.items():
-        answer = taught.post(path, **body)  # type: ignore[arg-type]
-        assert answer.status_code == 422, f"{name}: {answer.status_code} {answer.text}"
-        check_problem(answer, 422, "invalid-request")
+        response = taught.post(path, **body)  # type: ignore[arg-type]
+        assert response.status_code == 422, f"{name}: {response.status_code} {response.text}"
+        check_problem(response, 422, "invalid-request")
     assert taught.get("/categories").json() == before
 
 
@@ -101,9 +101,9 @@ def test_out_of_gpu_memory_is_a_problem_and_detection_resumes_afterwards(taught:
     engine = taught.app.state.app_state.engine  # type: ignore[attr-defined]
     codes, engine.codes = engine.codes, DeviceCodeCache(torch.device("cpu"), 7)  # seven bytes
     try:
-        answer = taught.post("/detect", files=files(part(1)))
-        assert check_problem(answer, 503, "device-memory-full")
-        assert answer.headers["retry-after"]
+        response = taught.post("/detect", files=files(part(1)))
+        assert check_problem(response, 503, "device-memory-full")
+        assert response.headers["retry-after"]
     finally:
         engine.codes = codes
     assert taught.post("/detect", files=files(part(1))).status_code == 200

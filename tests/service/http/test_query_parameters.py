@@ -38,25 +38,25 @@ def test_no_route_ignores_a_query_parameter_that_it_does_not_know(taught: TestCl
         for query in ("nonsense=1", "nonsense", "category=plate&station=y", "%E2%82%AC=", "limit=1&nonsense=2"):
             if {pair.partition("=")[0] for pair in query.split("&")} <= known:
                 continue
-            answer = taught.request(method, f"{path}?{query}")
-            assert answer.status_code == 422, (method, path, query, answer.text)
-            assert answer.json()["type"] == "/problems/invalid-request"
-            assert "query parameter" in answer.json()["detail"]
+            response = taught.request(method, f"{path}?{query}")
+            assert response.status_code == 422, (method, path, query, response.text)
+            assert response.json()["type"] == "/problems/invalid-request"
+            assert "query parameter" in response.json()["detail"]
     assert taught.get("/version").json()["version"] == before
 
 
 def test_a_detection_with_its_fields_in_the_query_is_refused(taught: TestClient) -> None:
-    answer = taught.post("/detect?category=plate&station=press-4", files=files(part(1)))
-    assert answer.status_code == 422
-    assert answer.json()["detail"] == "Unknown query parameter 'category': this route has none."
+    response = taught.post("/detect?category=plate&station=press-4", files=files(part(1)))
+    assert response.status_code == 422
+    assert response.json()["detail"] == "Unknown query parameter 'category': this route has none."
 
 
 def test_a_query_parameter_is_given_once(taught: TestClient) -> None:
     for method, path, known in operations(taught):
         for name in known:
-            answer = taught.request(method, f"{path}?{name}=1&{name}=1")
-            assert answer.status_code == 422, (method, path, name)
-            assert "more than once" in answer.json()["detail"]
+            response = taught.request(method, f"{path}?{name}=1&{name}=1")
+            assert response.status_code == 422, (method, path, name)
+            assert "more than once" in response.json()["detail"]
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,9 @@ def test_head_is_answered_wherever_get_is(server: ServerProcess) -> None:
 
 
 def test_a_large_upload_that_is_refused_for_its_query_sees_why(server: ServerProcess) -> None:
-    answer = server.client.post("/detect?category=disc", files=files(bytes(8 << 20)))
-    assert answer.status_code == 422
-    assert "query parameter" in answer.json()["detail"]
+    response = server.client.post("/detect?category=disc", files=files(bytes(8 << 20)))
+    assert response.status_code == 422
+    assert "query parameter" in response.json()["detail"]
     assert server.client.post("/detect", files=files(part(3))).status_code == 200
 
 

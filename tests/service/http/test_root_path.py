@@ -53,15 +53,15 @@ def test_the_path_leads_no_key_past_its_role(plant: Plant, prefix: str, path: st
 
 
 def test_405_lists_allowed_methods_below_the_root_path(plant: Plant) -> None:
-    answer = plant.client.put("/touchstone/keys", headers=plant.bearer(Role.ADMIN))
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+    response = plant.client.put("/touchstone/keys", headers=plant.bearer(Role.ADMIN))
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
 @pytest.mark.parametrize("path", ["/touchstone", "/touchstone/console", "/console"])
 def test_a_redirect_stays_under_the_path_and_names_no_host(plant: Plant, path: str) -> None:
-    answer = plant.client.get(path, follow_redirects=False)
-    assert answer.status_code == 307
-    assert answer.headers["location"] == f"/touchstone{path.removeprefix('/touchstone')}/"
+    response = plant.client.get(path, follow_redirects=False)
+    assert response.status_code == 307
+    assert response.headers["location"] == f"/touchstone{path.removeprefix('/touchstone')}/"
 
 
 @pytest.mark.parametrize("wrong", ["touchstone", "https://plant/touchstone", "/two words", "/a?b"])

@@ -49,12 +49,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 def test_sizes_and_regions_are_those_of_the_file(client: TestClient) -> None:
-    found = inspect(client, jpeg(enlarged(30, (900, 400))), category="disc")
-    assert (found["width"], found["height"]) == (WIDTH, HEIGHT)
-    left, top, width, height = max(found["regions"], key=lambda region: region["peak"])["box"]
+    result = inspect(client, jpeg(enlarged(30, (900, 400))), category="disc")
+    assert (result["width"], result["height"]) == (WIDTH, HEIGHT)
+    left, top, width, height = max(result["regions"], key=lambda region: region["peak"])["box"]
     assert left < 900 < left + width
     assert top < 400 < top + height
-    thumbnail = client.get(f"/inspections/{found['id']}/image", params={"side": 192})
+    thumbnail = client.get(f"/inspections/{result['id']}/image", params={"side": 192})
     assert decode_image(thumbnail.content).shape[1] == 192
 
 

@@ -322,8 +322,8 @@ def test_the_images_of_a_batch_are_searched_for_together(encoder: GatedEncoder) 
     )
 
     def scored(turn: JobContext) -> SearchCoroutine[tuple[float, int]]:
-        found = yield from score_steps(turn.memory, engine, turn.features, ScoringSettings())
-        return found.score, turn.search_batch_size
+        scoring = yield from score_steps(turn.memory, engine, turn.features, ScoringSettings())
+        return scoring.score, turn.search_batch_size
 
     first = held(worker, encoder)
     futures = worker.submit_detections([(image(value), scored) for value in range(1, 7)], 60)

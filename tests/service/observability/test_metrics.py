@@ -24,7 +24,7 @@ from tests.helpers.trace_collector import collector
 
 def test_metrics_count_what_happened(taught: TestClient) -> None:
     before = scrape(taught)
-    answer = taught.post("/detect", files=files(part(1000), part(1001, scratched=True), b"no image")).json()
+    detected = taught.post("/detect", files=files(part(1000), part(1001, scratched=True), b"no image")).json()
     taught.post("/references", data={"category": "disc"}, files=files(part(0)))
     taught.get("/nowhere/at/all")
     after = scrape(taught)
@@ -32,11 +32,11 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
     def grew(name: str, **labels: str) -> float:
         return value(after, name, **labels) - value(before, name, **labels)
 
-    verdicts = [result["verdict"] for result in answer["results"][:2]]
+    verdicts = [result["verdict"] for result in detected["results"][:2]]
     for verdict in set(verdicts):
         assert grew("verdicts_total", category="disc", verdict=verdict) == verdicts.count(verdict)
     assert grew("p_value_count", category="disc") == 2
-    assert grew("p_value_sum", category="disc") == pytest.approx(sum(r["p_value"] for r in answer["results"][:2]))
+    assert grew("p_value_sum", category="disc") == pytest.approx(sum(r["p_value"] for r in detected["results"][:2]))
     assert grew("rejected_images_total", reason="not-an-image") == 1
     assert grew("problems_total", type="unsupported-format") == 1
     assert grew("problems_total", type="not-found") == 1
@@ -52,7 +52,7 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
         if stage in parts:
             spent = sum(grew("stage_seconds_sum", stage=part) for part in parts[stage])
             assert 0 < spent <= grew("stage_seconds_sum", stage=stage) + 0.001
-    assert value(after, "index_version") == answer["version"]
+    assert value(after, "index_version") == detected["version"]
     assert value(after, "references") == 30
     assert value(after, "memory_bytes") > 0
     assert value(after, "disk_free_bytes") > 0
@@ -97,10 +97,10 @@ def test_every_line_of_a_servers_log_is_json_and_a_request_is_found_by_its_id(tm
         server.stop()
         lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    [found] = [line for line in lines if line.get("request_id") == "line-7"]
-    assert found["status"] == sent.status_code == 422
-    assert (found["method"], found["path"], found["problem"]) == ("POST", "/detect", "invalid-request")
-    assert found["ms"] > 0
+    [entry] = [line for line in lines if line.get("request_id") == "line-7"]
+    assert entry["status"] == sent.status_code == 422
+    assert (entry["method"], entry["path"], entry["problem"]) == ("POST", "/detect", "invalid-request")
+    assert entry["ms"] > 0
     assert not [line for line in lines if line.get("path") == "/healthz"]
     assert "hidden" not in server.log.read_text()
 
@@ -161,7 +161,7 @@ def test_a_detection_is_one_trace_of_its_stages_below_the_callers_span(
     stages = [span for span in spans if span is not whole]
     assert all(span.parent_span_id == whole.span_id for span in stages)
     by_name = {name: [span for span in stages if span.name == name] for name in ("decode", "queue", "encode", "search")}
-    assert {name: len(found) for name, found in by_name.items()} == dict.fromkeys(by_name, 2)
+    assert {name: len(named) for name, named in by_name.items()} == dict.fromkeys(by_name, 2)
     for span in stages:
         begin, end = span.start_time_unix_nano, span.end_time_unix_nano
         assert whole.start_time_unix_nano - slack <= begin <= end <= whole.end_time_unix_nano + slack

@@ -43,9 +43,9 @@ def writing(data: Path) -> Iterator[None]:
 def inspect(client: Web, seed: int, wait: bool, key: str | None = None) -> dict[str, Any]:
     headers = {} if key is None else {"Idempotency-Key": key}
     fields = {"wait_for_recording": "true" if wait else "false"}
-    answer = client.post("/detect", data=fields, files=files(part(seed)), headers=headers)
-    assert answer.status_code == 200, answer.text
-    result: dict[str, Any] = answer.json()["results"][0]
+    response = client.post("/detect", data=fields, files=files(part(seed)), headers=headers)
+    assert response.status_code == 200, response.text
+    result: dict[str, Any] = response.json()["results"][0]
     return result
 
 
@@ -76,8 +76,8 @@ def test_the_answer_comes_first_and_the_record_follows(server: ServerProcess) ->
 
 def test_a_request_may_be_repeated_to_wait_for_its_record(server: ServerProcess) -> None:
     first = inspect(server.client, 5, wait=False, key="part-5")
-    again = inspect(server.client, 5, wait=True, key="part-5")
-    assert (again["id"], again["recorded"]) == (first["id"], True)
+    repeated = inspect(server.client, 5, wait=True, key="part-5")
+    assert (repeated["id"], repeated["recorded"]) == (first["id"], True)
     assert kept(server.client, first["id"]) == {200}
 
 

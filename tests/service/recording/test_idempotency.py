@@ -26,28 +26,30 @@ def count(client: TestClient, name: str) -> int:
 def test_a_repeated_key_answers_what_was_recorded(taught: TestClient) -> None:
     def send(key: str | None, *images: bytes) -> list[dict[str, object]]:
         headers = {} if key is None else {"Idempotency-Key": key}
-        answer = taught.post("/detect", data=station("twice"), files=files(*images), headers=headers)
-        assert answer.status_code == 200, answer.text
-        results: list[dict[str, object]] = answer.json()["results"]
+        response = taught.post("/detect", data=station("twice"), files=files(*images), headers=headers)
+        assert response.status_code == 200, response.text
+        results: list[dict[str, object]] = response.json()["results"]
         return results
 
     first = send("part-7", part(1), b"no image", part(2, scratched=True))
-    again = send("part-7", part(1), b"no image", part(2, scratched=True))
-    assert [each.get("id") for each in again] == [each.get("id") for each in first]
-    assert first[0] == again[0]
-    assert (first[2], first[1]["filename"]) == (again[2], again[1]["filename"])
+    repeated = send("part-7", part(1), b"no image", part(2, scratched=True))
+    assert [result.get("id") for result in repeated] == [result.get("id") for result in first]
+    assert first[0] == repeated[0]
+    assert (first[2], first[1]["filename"]) == (repeated[2], repeated[1]["filename"])
     assert count(taught, "twice") == 2
-    assert send("part-8", part(1))[0]["id"] not in {each.get("id") for each in first}
+    assert send("part-8", part(1))[0]["id"] not in {result.get("id") for result in first}
     assert send(None, part(1))[0]["id"] != send(None, part(1))[0]["id"]
     assert count(taught, "twice") == 5
 
 
 def test_one_key_sent_many_times_at_once_is_recorded_once(taught: TestClient) -> None:
     def send(_: int) -> str:
-        answer = taught.post("/detect", data=station("race"), files=files(part(3)), headers={"Idempotency-Key": "race"})
-        assert answer.status_code == 200, answer.text
-        found: str = answer.json()["results"][0]["id"]
-        return found
+        response = taught.post(
+            "/detect", data=station("race"), files=files(part(3)), headers={"Idempotency-Key": "race"}
+        )
+        assert response.status_code == 200, response.text
+        inspection_id: str = response.json()["results"][0]["id"]
+        return inspection_id
 
     with ThreadPoolExecutor(6) as pool:
         assert len(set(pool.map(send, range(12)))) == 1
@@ -94,9 +96,9 @@ def test_other_content_at_the_same_moment_is_refused_too(taught: TestClient) -> 
         return taught.post("/detect", data=station("crowd"), files=files(part(seed % 3)), headers=headers)
 
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(send, range(12)))
-    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [422] * 8
-    assert len({answer.json()["results"][0]["id"] for answer in answers if answer.status_code == 200}) == 1
+        responses = list(pool.map(send, range(12)))
+    assert sorted(response.status_code for response in responses) == [200] * 4 + [422] * 8
+    assert len({response.json()["results"][0]["id"] for response in responses if response.status_code == 200}) == 1
     assert count(taught, "crowd") == 1
 
 
@@ -118,7 +120,7 @@ def test_a_key_belongs_to_the_client_that_sends_it(tmp_path: Path) -> None:
             "/references", data={"category": "disc"}, files=files(part(1), part(2)), headers=one
         )
         assert taught.status_code == 200, taught.text
-        first, second = (send(*each).json()["results"][0] for each in ((3, one), (4, other)))
+        first, second = (send(*request).json()["results"][0] for request in ((3, one), (4, other)))
         assert (first["id"], first["score"]) != (second["id"], second["score"])
         assert send(3, one).json()["results"][0] == first
         check_problem(send(3, other), 422, "idempotency-key-reused")

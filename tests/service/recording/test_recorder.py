@@ -47,19 +47,19 @@ def server(tmp_path: Path, proxy: DatabaseProxy) -> Iterator[ServerProcess]:
 
 
 def detect(client: httpx.Client | TestClient, seed: int, **headers: str) -> dict[str, Any]:
-    answer = client.post(
+    response = client.post(
         "/detect", files=files(part(seed)), headers={k.replace("_", "-"): v for k, v in headers.items()}
     )
-    assert answer.status_code == 200, answer.text
-    result: dict[str, Any] = answer.json()["results"][0]
+    assert response.status_code == 200, response.text
+    result: dict[str, Any] = response.json()["results"][0]
     return result
 
 
 def is_kept(client: httpx.Client | TestClient, inspection_id: str) -> bool:
     """Whether an inspection is in the history, with everything that belongs to it; AssertionError for half of it."""
     statuses = {
-        client.get(f"/inspections/{inspection_id}{each}").status_code
-        for each in ("", "/map.png", "/image", "/image?side=64", "/heat.png")
+        client.get(f"/inspections/{inspection_id}{resource}").status_code
+        for resource in ("", "/map.png", "/image", "/image?side=64", "/heat.png")
     }
     assert len(statuses) == 1, statuses
     return statuses == {200}
@@ -119,18 +119,23 @@ def test_references_with_a_cut_commit_exist_exactly_if_the_response_says_so(
 ) -> None:
     proxy.cut_commit(REFERENCE, moment)
     sent = files(part(1), part(5), part(6), part(5))
-    answer = server.client.post("/references", data={"category": "disc"}, files=sent)
+    response = server.client.post("/references", data={"category": "disc"}, files=sent)
     assert proxy.cuts == 1
     if moment == "after":
-        assert answer.status_code == 200, answer.text
-        assert [result["status"] for result in answer.json()["results"]] == ["duplicate", "added", "added", "duplicate"]
-        assert set(server.references()) >= {result["reference_id"] for result in answer.json()["results"]}
+        assert response.status_code == 200, response.text
+        assert [result["status"] for result in response.json()["results"]] == [
+            "duplicate",
+            "added",
+            "added",
+            "duplicate",
+        ]
+        assert set(server.references()) >= {result["reference_id"] for result in response.json()["results"]}
         assert server.score(part(5)) == pytest.approx(0, abs=1e-3)
     else:
-        assert answer.status_code == 503
+        assert response.status_code == 503
     assert len(server.references()) == (4 if moment == "after" else 2)
-    again = server.client.post("/references", data={"category": "disc"}, files=sent).json()
-    assert again["duplicates"] == (4 if moment == "after" else 2)
+    repeated = server.client.post("/references", data={"category": "disc"}, files=sent).json()
+    assert repeated["duplicates"] == (4 if moment == "after" else 2)
     assert len(server.references()) == 4
 
 
@@ -155,8 +160,8 @@ def test_duplicates_at_once_are_one_inspection_with_one_answer(tmp_path: Path) -
         server.teach("disc", part(1), part(2))
         for turn in range(5):
             with ThreadPoolExecutor(8) as pool:
-                answers = pool.map(lambda _: detect(server.client, 3, Idempotency_Key=f"part {turn}"), range(8))  # noqa: B023
-                results = [{**answer, "map": None, "overlay": None} for answer in answers]
+                responses = pool.map(lambda _: detect(server.client, 3, Idempotency_Key=f"part {turn}"), range(8))  # noqa: B023
+                results = [{**response, "map": None, "overlay": None} for response in responses]
             assert all(result == results[0] for result in results)
             assert results[0]["recorded"] is True
         assert len(server.client.get("/inspections").json()["inspections"]) == 5
@@ -208,8 +213,8 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     failing: TestClient, moment: str, tmp_path: Path
 ) -> None:
     runtime: AppState = failing.app.state.app_state  # type: ignore[attr-defined]
-    found = detect(failing, 3)
-    assert found["recorded"] is True
+    result = detect(failing, 3)
+    assert result["recorded"] is True
     _Failing.moment = moment
     result = detect(failing, 4)
     assert _Failing.moment is None
@@ -218,7 +223,7 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     for _ in runtime.pruner.delete_abandoned():
         pass
     assert len(history(tmp_path)) == (4 if moment == "after" else 2)
-    assert is_kept(failing, found["id"])
+    assert is_kept(failing, result["id"])
     assert is_kept(failing, result["id"]) == (moment == "after")
 
 

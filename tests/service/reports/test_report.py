@@ -39,8 +39,8 @@ def shift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         false_reject = inspect(client, part(102), category="disc", station="s1")
         say(client, false_reject, "good", confirm=True).raise_for_status()
         for seed in (103, 104):
-            found = inspect(client, part(seed, scratched=True), category="disc", station="s1", part_id=f"SN{seed}")
-        say(client, found, "defect", defect_class="Kratzer <tief>").raise_for_status()
+            inspected = inspect(client, part(seed, scratched=True), category="disc", station="s1", part_id=f"SN{seed}")
+        say(client, inspected, "defect", defect_class="Kratzer <tief>").raise_for_status()
         yield client
 
 
@@ -50,10 +50,10 @@ def figures(page: str) -> dict[str, str]:
 
 
 def test_a_shift_is_counted_and_its_defective_parts_are_shown(shift: TestClient) -> None:
-    answer = shift.get("/inspections/report", params={"station": "s1", "format": "html", "time_zone": "Asia/Tokyo"})
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert 'filename="report.html"' in answer.headers["content-disposition"]
-    page = answer.text
+    response = shift.get("/inspections/report", params={"station": "s1", "format": "html", "time_zone": "Asia/Tokyo"})
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'filename="report.html"' in response.headers["content-disposition"]
+    page = response.text
     assert figures(page) == {
         "Inspections": "5",
         "Normal": "2",
@@ -87,10 +87,10 @@ def test_what_does_not_fit_is_counted(shift: TestClient) -> None:
 
 
 def test_the_report_is_a_pdf_too(shift: TestClient) -> None:
-    answer = shift.get("/inspections/report", params={"station": "s1"})
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf")
-    assert answer.content.startswith(b"%PDF-")
-    assert answer.content.count(b"/Subtype /Image") == 6
+    response = shift.get("/inspections/report", params={"station": "s1"})
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/pdf")
+    assert response.content.startswith(b"%PDF-")
+    assert response.content.count(b"/Subtype /Image") == 6
 
 
 @pytest.mark.parametrize(

@@ -188,13 +188,13 @@ def test_concurrent_good_labels_on_two_replicas_make_one_promotion_that_can_be_u
     ):
         one.teach("disc", varied(1), varied(2))
         for seed in range(10, 14):
-            found = inspect(one.client, varied(seed), min_version="2")
+            inspected = inspect(one.client, varied(seed), min_version="2")
             with ThreadPoolExecutor(8) as pool:
-                answers = list(pool.map(lambda turn: say((one, two)[turn % 2].client, found, "good"), range(8)))  # noqa: B023
-            assert [answer.status_code for answer in answers] == [200] * 8
-            [promoted] = {answer.json()["promoted_reference_id"] for answer in answers}
-            assert made_from(two.client) == {promoted: found["id"]}
-            assert say(two.client, found, "none").json()["promoted_reference_id"] is None
+                responses = list(pool.map(lambda turn: say((one, two)[turn % 2].client, inspected, "good"), range(8)))  # noqa: B023
+            assert [response.status_code for response in responses] == [200] * 8
+            [promoted] = {response.json()["promoted_reference_id"] for response in responses}
+            assert made_from(two.client) == {promoted: inspected["id"]}
+            assert say(two.client, inspected, "none").json()["promoted_reference_id"] is None
             assert made_from(one.client) == {}
             assert len(one.references()) == 2
 
@@ -203,29 +203,29 @@ def test_good_and_defect_said_at_once_leave_the_memory_as_the_last_of_them_said(
     with ServerProcess(tmp_path / "data").wait_until_live() as server:
         server.teach("disc", varied(1), varied(2))
         for seed in range(10, 16):
-            found = inspect(server.client, varied(seed))
+            inspected = inspect(server.client, varied(seed))
             words = ["good", "defect", "good", "none", "defect", "good"]
             with ThreadPoolExecutor(6) as pool:
-                answers = list(pool.map(lambda word: say(server.client, found, word), words))  # noqa: B023
-            assert {answer.status_code for answer in answers} == {200}
-            now = server.client.get(f"/inspections/{found['id']}").json()
+                responses = list(pool.map(lambda word: say(server.client, inspected, word), words))  # noqa: B023
+            assert {response.status_code for response in responses} == {200}
+            now = server.client.get(f"/inspections/{inspected['id']}").json()
             if now["label"] == "good":
-                assert made_from(server.client) == {now["promoted_reference_id"]: found["id"]}
+                assert made_from(server.client) == {now["promoted_reference_id"]: inspected["id"]}
             else:
                 assert (now["promoted_reference_id"], made_from(server.client)) == (None, {})
-            say(server.client, found, "none")
+            say(server.client, inspected, "none")
             assert len(server.references()) == 2
 
 
 def test_a_reference_taken_back_by_hand_comes_back_when_its_part_is_called_good_again(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data").wait_until_live() as server:
         server.teach("disc", varied(1), varied(2))
-        found = inspect(server.client, varied(3))
-        first = say(server.client, found, "good").json()["promoted_reference_id"]
+        inspected = inspect(server.client, varied(3))
+        first = say(server.client, inspected, "good").json()["promoted_reference_id"]
         server.client.delete(f"/references/{first}")
         assert made_from(server.client) == {}
-        assert say(server.client, found, "good").json()["promoted_reference_id"] in made_from(server.client)
-        say(server.client, found, "none")
+        assert say(server.client, inspected, "good").json()["promoted_reference_id"] in made_from(server.client)
+        say(server.client, inspected, "none")
         assert made_from(server.client) == {}
 
 
@@ -239,13 +239,13 @@ def test_feedback_with_a_cut_commit_is_stored_exactly_if_the_response_says_so(
         ServerProcess(tmp_path / "data", DATABASE_URL=proxy.url).wait_until_live() as server,
     ):
         server.teach("disc", varied(1), varied(2))
-        found = inspect(server.client, varied(3))
+        inspected = inspect(server.client, varied(3))
         for word, references in (("good", 3), ("none", 2)):
             proxy.cut_commit(b"UPDATE inspection", moment)
-            answer = say(server.client, found, word)
-            assert answer.status_code == (200 if moment == "after" else 503)
+            response = say(server.client, inspected, word)
+            assert response.status_code == (200 if moment == "after" else 503)
             assert (len(server.references()) == references) == (moment == "after")
-            assert say(server.client, found, word).status_code == 200
+            assert say(server.client, inspected, word).status_code == 200
             assert len(server.references()) == references
         assert proxy.cuts == 2
     postgres.drop(url)

@@ -37,10 +37,10 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield client
 
 
-def unpacked(answer: httpx.Response, folder: Path) -> list[dict[str, Any]]:
+def unpacked(response: httpx.Response, folder: Path) -> list[dict[str, Any]]:
     """The manifest of an archive that is unpacked into a folder."""
-    assert answer.status_code == 200, answer.text
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+    assert response.status_code == 200, response.text
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         assert archive.testzip() is None
         archive.extractall(folder)
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -59,8 +59,8 @@ def test_labelled_inspections_are_evaluated_after_an_export(plant: TestClient, t
     for seed in (100, 101):
         fine = inspect(plant, part(seed), category="disc", station="line")
         assert say(plant, fine, "good", confirm=True).status_code == 200
-    for number, name in enumerate((*CLASSES, None)):
-        bad = inspect(plant, part(200 + number, scratched=True), category="disc", station="line")
+    for index, name in enumerate((*CLASSES, None)):
+        bad = inspect(plant, part(200 + index, scratched=True), category="disc", station="line")
         assert say(plant, bad, "defect", defect_class=name, comment="n").status_code == 200
     plant.patch("/categories/disc", json={"threshold": 1.9}).raise_for_status()
     escape = inspect(plant, part(300, scratched=True), category="disc", station="line")
@@ -126,8 +126,8 @@ def test_a_test_set_is_evaluated_after_an_export(plant: TestClient, tmp_path: Pa
     added = {}
     for defective, seeds in ((False, (500, 501)), (True, (502, 503))):
         body = files(*(part(seed, scratched=defective) for seed in seeds))
-        answer = plant.post(route, data={"defective": str(defective).lower()}, files=body)
-        added[defective] = [result["id"] for result in answer.json()["results"]]
+        response = plant.post(route, data={"defective": str(defective).lower()}, files=body)
+        added[defective] = [result["id"] for result in response.json()["results"]]
     plant.put(f"{route}/{added[True][0]}/mask", files=files(mask_png())).raise_for_status()
     manifest = unpacked(plant.get("/categories/disc/test-set.zip"), tmp_path / "set")
     references = plant.get("/categories/disc").json()["references"]

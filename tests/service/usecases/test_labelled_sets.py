@@ -33,10 +33,10 @@ def scratch_mask() -> bytes:
 
 
 def evaluations(client: TestClient) -> list[dict[str, Any]]:
-    answer = client.get("/categories/disc/evaluations")
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["evaluations"]
-    return found
+    response = client.get("/categories/disc/evaluations")
+    assert response.status_code == 200, response.text
+    listed: list[dict[str, Any]] = response.json()["evaluations"]
+    return listed
 
 
 def evaluated(client: TestClient, images: int, threshold: float | None = None) -> dict[str, Any]:
@@ -64,11 +64,11 @@ def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(t
         compressed = encode_jpeg(decode_image(varied(103)), 60)  # which is judged by a calibration of its own
         good = files(*(varied(seed) for seed in range(100, 103)), compressed, varied(0), b"no image")
         added = client.post("/categories/disc/test-images", data={"defective": "false"}, files=good).json()["results"]
-        assert [each["status"] for each in added] == ["added"] * 4 + ["rejected"] * 2
+        assert [result["status"] for result in added] == ["added"] * 4 + ["rejected"] * 2
         assert added[4]["reason"] == "reference"
         bad = files(*(varied(seed, scratched=True) for seed in range(200, 203)))
-        answer = client.post("/categories/disc/test-images", data={"defective": "true"}, files=bad).json()
-        first_bad = answer["results"][0]["id"]
+        added_later = client.post("/categories/disc/test-images", data={"defective": "true"}, files=bad).json()
+        first_bad = added_later["results"][0]["id"]
         masked = client.put(f"/categories/disc/test-images/{first_bad}/mask", files=files(scratch_mask()))
         assert masked.json()["mask"] is True
         assert len(client.get("/categories/disc/test-images").json()["images"]) == 7
@@ -92,19 +92,19 @@ def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(t
         known = len(evaluations(client))
         shown = client.get(f"/categories/disc/test-images/{added[0]['id']}/image", params={"side": 64})
         assert shown.headers["content-type"] == "image/jpeg"
-    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as again:
-        assert len(evaluations(again)) == known
-        check_problem(again.get("/categories/disc/evaluations/99"), 404, "not-found")
-        check_problem(again.get("/categories/disc/test-images/99/image"), 404, "not-found")
-        check_problem(again.get("/categories/nothing/evaluations"), 404, "not-found")
+    with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as restarted:
+        assert len(evaluations(restarted)) == known
+        check_problem(restarted.get("/categories/disc/evaluations/99"), 404, "not-found")
+        check_problem(restarted.get("/categories/disc/test-images/99/image"), 404, "not-found")
+        check_problem(restarted.get("/categories/nothing/evaluations"), 404, "not-found")
 
 
 @pytest.mark.parametrize("defective", ["perhaps", "", "0"])
 def test_an_upload_says_which_kind_its_images_are(tmp_path: Path, defective: str) -> None:
     with TestClient(create_app(AppState.start(settings(tmp_path))), base_url="http://localhost") as client:
         teach(client, "disc", varied(0))
-        answer = client.post("/categories/disc/test-images", data={"defective": defective}, files=files(varied(1)))
-        check_problem(answer, 422, "invalid-request")
+        response = client.post("/categories/disc/test-images", data={"defective": defective}, files=files(varied(1)))
+        check_problem(response, 422, "invalid-request")
 
 
 def test_an_evaluation_that_is_given_up_while_it_is_read_is_left_out(
@@ -126,7 +126,7 @@ def test_an_evaluation_that_is_given_up_while_it_is_read_is_left_out(
         return before
 
     monkeypatch.setattr(sets, "evaluations", evaluations_before_a_change)
-    assert [each.evaluation.id for each in evaluated_sets(catalogue, "disc")] == [finished.id]
+    assert [evaluated.evaluation.id for evaluated in evaluated_sets(catalogue, "disc")] == [finished.id]
     assert evaluated_set(catalogue, "disc", finished.id).evaluation.id == finished.id
     with pytest.raises(EvaluationNotFound):
         evaluated_set(catalogue, "disc", given_up.id)

@@ -14,10 +14,10 @@ from tests.helpers.part_images import part
 
 
 def previewed(client: TestClient, **settings: object) -> dict[str, Any]:
-    answer = client.post("/categories/disc/preview", json=settings)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    response = client.post("/categories/disc/preview", json=settings)
+    assert response.status_code == 200, response.text
+    preview: dict[str, Any] = response.json()
+    return preview
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +30,22 @@ def inspected(taught: TestClient) -> TestClient:
 
 def test_another_rate_is_previewed_from_the_scores_there_are(inspected: TestClient) -> None:
     before = inspected.get("/categories/disc").json()
-    found = previewed(inspected, false_reject_rate=0.5)
-    assert (found["basis"], found["searched_again"], found["current"]) == ("stored", False, True)
+    preview = previewed(inspected, false_reject_rate=0.5)
+    assert (preview["basis"], preview["searched_again"], preview["current"]) == ("stored", False, True)
     scores = inspected.get("/categories/disc/scores").json()["scores"]
-    threshold = found["after"]["threshold"]
+    threshold = preview["after"]["threshold"]
     assert threshold in scores
     beyond = sum(score > threshold for score in scores)
-    assert found["after"]["references"] == {"anomalous": beyond, "normal": len(scores) - beyond}
-    assert beyond > found["before"]["references"].get("anomalous", 0)
-    assert found["changed_references"] == beyond - found["before"]["references"].get("anomalous", 0)
-    assert len(found["inspections"]) == 6
-    assert not any(inspection["stale"] for inspection in found["inspections"])
-    for each in found["inspections"]:
-        assert each["before"]["score"] == each["after"]["score"]
-        assert each["after"]["verdict"] == ("anomalous" if each["after"]["score"] > threshold else "normal")
-        recorded = inspected.get(f"/inspections/{each['inspection_id']}").json()
-        assert each["before"]["verdict"] == recorded["verdict"]
+    assert preview["after"]["references"] == {"anomalous": beyond, "normal": len(scores) - beyond}
+    assert beyond > preview["before"]["references"].get("anomalous", 0)
+    assert preview["changed_references"] == beyond - preview["before"]["references"].get("anomalous", 0)
+    assert len(preview["inspections"]) == 6
+    assert not any(inspection["stale"] for inspection in preview["inspections"])
+    for inspection in preview["inspections"]:
+        assert inspection["before"]["score"] == inspection["after"]["score"]
+        assert inspection["after"]["verdict"] == ("anomalous" if inspection["after"]["score"] > threshold else "normal")
+        recorded = inspected.get(f"/inspections/{inspection['inspection_id']}").json()
+        assert inspection["before"]["verdict"] == recorded["verdict"]
     assert inspected.get("/categories/disc").json() == before
     manual = previewed(inspected, threshold=2.0)
     assert manual["after"]["inspections"] == {"normal": 6}
@@ -63,24 +63,24 @@ def test_another_rate_is_previewed_from_the_scores_there_are(inspected: TestClie
 def test_what_a_preview_says_is_what_the_settings_do(inspected: TestClient, settings: dict[str, Any]) -> None:
     parts = files(part(840), part(841, scratched=True))
     inspected.post("/detect", data={"category": "disc"}, files=parts)
-    found = previewed(inspected, **settings)
-    assert (found["basis"], found["searched_again"]) == ("measured", True)
-    assert found["measured"] == sum(found["after"]["references"].values())
-    stored = {inspection["inspection_id"]: inspection for inspection in found["inspections"][:2]}
-    for each in stored.values():
-        assert each["before"]["score"] == pytest.approx(
-            inspected.get(f"/inspections/{each['inspection_id']}").json()["score"], abs=1e-5
+    preview = previewed(inspected, **settings)
+    assert (preview["basis"], preview["searched_again"]) == ("measured", True)
+    assert preview["measured"] == sum(preview["after"]["references"].values())
+    stored = {inspection["inspection_id"]: inspection for inspection in preview["inspections"][:2]}
+    for inspection in stored.values():
+        assert inspection["before"]["score"] == pytest.approx(
+            inspected.get(f"/inspections/{inspection['inspection_id']}").json()["score"], abs=1e-5
         )
     assert inspected.patch("/categories/disc", json=settings).status_code == 200
     try:
         calibration = wait_until_calibrated(inspected, "disc")
-        assert found["after"]["threshold"] == pytest.approx(calibration["threshold"], abs=1e-5)
-        for inspection_id, each in stored.items():
+        assert preview["after"]["threshold"] == pytest.approx(calibration["threshold"], abs=1e-5)
+        for inspection_id, inspection in stored.items():
             image = inspected.get(f"/inspections/{inspection_id}/image").content
             sent = {"data": {"category": "disc"}, "files": files(image)}
-            again = inspected.post("/detect", **sent).json()["results"][0]  # type: ignore[arg-type]
-            assert again["score"] == pytest.approx(each["after"]["score"], abs=1e-5)
-            assert again["verdict"] == each["after"]["verdict"]
+            detected = inspected.post("/detect", **sent).json()["results"][0]  # type: ignore[arg-type]
+            assert detected["score"] == pytest.approx(inspection["after"]["score"], abs=1e-5)
+            assert detected["verdict"] == inspection["after"]["verdict"]
     finally:
         inspected.patch("/categories/disc", json={"region_of_interest": None, "k": 150, "rho": 1})
         wait_until_calibrated(inspected, "disc")
@@ -100,8 +100,8 @@ def test_a_part_that_became_a_reference_is_compared_with_the_others(inspected: T
 
 def test_a_preview_without_calibration_says_so_and_a_wrong_one_is_refused(client: TestClient) -> None:
     onboard(client, "disc", part(1))
-    found = previewed(client, false_reject_rate=0.2)
-    assert (found["basis"], found["after"]["threshold"], found["references"]) == ("none", None, [])
+    preview = previewed(client, false_reject_rate=0.2)
+    assert (preview["basis"], preview["after"]["threshold"], preview["references"]) == ("none", None, [])
     assert previewed(client, k=3)["basis"] == "none"
     assert client.post("/categories/none/preview", json={}).status_code == 404
     for wrong in (

@@ -15,7 +15,7 @@ from tests.helpers.part_images import part, varied
 
 def removed(client: TestClient) -> dict[str, int]:
     """What can be restored: the references of each category."""
-    return {each["name"]: each["references"] for each in client.get("/categories").json()["removed"]}
+    return {category["name"]: category["references"] for category in client.get("/categories").json()["removed"]}
 
 
 def names(client: TestClient, category: str) -> list[str]:
@@ -34,8 +34,8 @@ def test_a_category_comes_back_as_it_was(client: TestClient) -> None:
     assert removed(client) == {"disc": 11}
     check_problem(client.get("/categories/disc"), 404, "not-found")
 
-    answer = client.post("/categories/disc/restore", params={"limit": 64}).raise_for_status().json()
-    assert (answer["restored"], answer["lost"], answer["next_cursor"]) == (11, [], None)
+    restored = client.post("/categories/disc/restore", params={"limit": 64}).raise_for_status().json()
+    assert (restored["restored"], restored["lost"], restored["next_cursor"]) == (11, [], None)
     assert removed(client) == {}
     after = client.get("/categories/disc").json()
     assert (after["settings"], after["created"]) == (known["settings"], known["created"])
@@ -53,9 +53,9 @@ def test_a_category_is_restored_in_pages_and_a_lost_response_is_harmless(client:
     client.delete("/categories/disc").raise_for_status()
     first = client.post("/categories/disc/restore", params={"limit": 2}).json()
     assert (first["restored"], first["category"]["references"]) == (2, 2)
-    again = client.post("/categories/disc/restore", params={"limit": 2}).json()  # as if the answer had been lost
-    assert (again["restored"], again["category"]["references"]) == (2, 4)
-    last = client.post("/categories/disc/restore", params={"limit": 2, "cursor": again["next_cursor"]}).json()
+    repeated = client.post("/categories/disc/restore", params={"limit": 2}).json()  # as if the answer had been lost
+    assert (repeated["restored"], repeated["category"]["references"]) == (2, 4)
+    last = client.post("/categories/disc/restore", params={"limit": 2, "cursor": repeated["next_cursor"]}).json()
     assert (last["restored"], last["category"]["references"], last["next_cursor"]) == (1, 5, None)
     assert client.post("/categories/disc/restore").json()["restored"] == 0
 
@@ -68,10 +68,10 @@ def test_a_lost_image_does_not_prevent_the_restore_of_others(client: TestClient,
     client.delete("/categories/disc").raise_for_status()
     [original] = (tmp_path / "originals").rglob(f"{second['sha256']}*")
     original.write_bytes(b"damaged")
-    answer = client.post("/categories/disc/restore").json()
-    assert answer["restored"] == 2
-    assert [(each["reference_id"], each["filename"]) for each in answer["lost"]] == [(second["id"], "1.png")]
-    assert "missing or damaged" in answer["lost"][0]["detail"]
+    restored = client.post("/categories/disc/restore").json()
+    assert restored["restored"] == 2
+    assert [(lost["reference_id"], lost["filename"]) for lost in restored["lost"]] == [(second["id"], "1.png")]
+    assert "missing or damaged" in restored["lost"][0]["detail"]
 
 
 def test_a_category_whose_every_image_is_lost_comes_back_with_its_settings(client: TestClient, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_a_category_whose_every_image_is_lost_comes_back_with_its_settings(clien
     client.delete("/categories/disc").raise_for_status()
     for original in [path for path in (tmp_path / "originals").rglob("*") if path.is_file()]:
         original.unlink()
-    answer = client.post("/categories/disc/restore").raise_for_status().json()
-    assert (answer["restored"], [each["filename"] for each in answer["lost"]]) == (0, ["0.png", "1.png"])
-    assert answer["category"]["settings"]["k"] == 9
+    restored = client.post("/categories/disc/restore").raise_for_status().json()
+    assert (restored["restored"], [lost["filename"] for lost in restored["lost"]]) == (0, ["0.png", "1.png"])
+    assert restored["category"]["settings"]["k"] == 9
 
 
 def test_feedback_begins_no_removed_category_anew(client: TestClient) -> None:

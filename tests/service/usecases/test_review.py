@@ -25,9 +25,9 @@ class Plant:
     operator: dict[str, str]
 
     def waiting(self, **query: str) -> list[dict[str, Any]]:
-        answer = self.client.get("/review", params=query)
-        assert answer.status_code == 200, answer.text
-        page = answer.json()
+        response = self.client.get("/review", params=query)
+        assert response.status_code == 200, response.text
+        page = response.json()
         assert page["waiting"] == len(page["inspections"])
         inspections: list[dict[str, Any]] = page["inspections"]
         return inspections
@@ -41,9 +41,9 @@ class Plant:
         return self.client.post(path, json={"label": label, "confirm": True}, headers=self.operator)
 
     def decide(self, decision: str, *ids: str, **more: object) -> list[dict[str, Any]]:
-        answer = self.client.post("/review", json={"inspections": ids, "decision": decision, **more})
-        assert answer.status_code == 200, answer.text
-        results: list[dict[str, Any]] = answer.json()["results"]
+        response = self.client.post("/review", json={"inspections": ids, "decision": decision, **more})
+        assert response.status_code == 200, response.text
+        results: list[dict[str, Any]] = response.json()["results"]
         assert [result["inspection_id"] for result in results] == list(ids)
         return results
 

@@ -34,8 +34,12 @@ def evaluated(client: TestClient, count: int = 1) -> dict[str, Any]:
     wait_until_calibrated(client, "disc")
 
     def finished() -> list[dict[str, Any]]:
-        found = client.get("/categories/disc/evaluations").json()["evaluations"]
-        return [each for each in found if each["finished_at"] is not None and each["images"] == 2]
+        evaluations = client.get("/categories/disc/evaluations").json()["evaluations"]
+        return [
+            evaluation
+            for evaluation in evaluations
+            if evaluation["finished_at"] is not None and evaluation["images"] == 2
+        ]
 
     eventually(lambda: len(finished()) >= count, "the test set was not evaluated", 60)
     return finished()[0]
@@ -77,8 +81,8 @@ def test_a_change_of_settings_and_references_is_rolled_back_as_a_whole(disc: Tes
     assert disc.get("/categories/disc").json()["settings"] == settings
     assert evaluated(disc, 3)["summary"] == before["summary"]
 
-    again = disc.post(f"{path}/roll-back").json()
-    assert (again["settings"], again["removed"], again["restored"]) == ([], 0, 0)
+    repeated = disc.post(f"{path}/roll-back").json()
+    assert (repeated["settings"], repeated["removed"], repeated["restored"]) == ([], 0, 0)
     actions = [entry["action"] for entry in disc.get("/audit").json()["entries"]]
     assert {"settings.changed", "references.removed", "references.added"} <= set(actions)
 
@@ -96,7 +100,7 @@ def test_a_reference_whose_image_is_lost_keeps_nothing_else_from_being_rolled_ba
         [file] = (tmp_path / "originals").rglob(f"{sha256}*")
         file.unlink()
         done = client.post(f"/categories/disc/evaluations/{before['id']}/roll-back").json()
-        assert [each["reference_id"] for each in done["lost"]] == [ids[0]]
+        assert [reference["reference_id"] for reference in done["lost"]] == [ids[0]]
         assert (done["restored"], done["next_cursor"]) == (1, None)
         assert len(live(client)) == 5
 

@@ -26,6 +26,6 @@ def test_what_a_power_failure_leaves_is_written_anew(tmp_path: Path, damage: str
         (folder / name).unlink()
     else:
         (folder / name).write_bytes(b"")
-    with stored_network(tmp_path, "vit", write) as again:
-        assert (again / "network").read_bytes() == b"weights"
+    with stored_network(tmp_path, "vit", write) as rewritten:
+        assert (rewritten / "network").read_bytes() == b"weights"
         assert len(written) == 2
