@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.http.problems import TYPES
+from service.http.problem_types import TYPES
 from tests.clients.helpers.scripted_server import scripted_server
 from tests.clients.helpers.service_responses import error_response
 from touchstone_client import (

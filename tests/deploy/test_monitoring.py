@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.http.problems import TYPES
+from service.http.problem_types import TYPES
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())

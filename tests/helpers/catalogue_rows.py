@@ -17,8 +17,8 @@ _numbers = itertools.count()
 
 
 def segment(count: int) -> SegmentFile:
-    number = next(_numbers)
-    return SegmentFile(f"{number}.segment", f"{number:064x}", 100 * count, count)
+    index = next(_numbers)
+    return SegmentFile(f"{index}.segment", f"{index:064x}", 100 * count, count)
 
 
 def images(*names: str) -> list[NewReference]:

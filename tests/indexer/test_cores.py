@@ -116,10 +116,10 @@ def test_questions_are_answered_side_by_side_in_order(two_threads: None) -> None
     questions = [PatchQuery(patches[index], rows[index], 1, weights) for index in range(7)]
     engine = TorchEngine(torch.device("cpu"))
     with Cores() as cores:
-        answers = cores.searching(engine, torch.device("cpu")).search(memory, questions)
-    for question, answer in zip(questions, answers, strict=True):
+        results = cores.searching(engine, torch.device("cpu")).search(memory, questions)
+    for question, matches in zip(questions, results, strict=True):
         alone = engine.max_similarity(memory, question.patches, question.rows, question.rho)
-        np.testing.assert_allclose(answer.similarities, alone, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(matches.similarities, alone, rtol=0, atol=1e-6)
 
 
 def test_indexing_and_rebuilding_encode_on_all_cores(two_threads: None, tmp_path: Path) -> None:

@@ -98,13 +98,13 @@ def main(
     for given in setting:
         k, rho = map(int, given.split(","))
         theirs = _run_theirs(boards, dataset, weights, bank, k, rho, work, (resize, crop))
-        found = {
+        by_codec = {
             codec: _run_ours(dataset, encoder, ours, ScoringSettings(k, rho), codec, work / "cache")
             for codec in ("fp32", "fp16")
         }
-        for codec, each in found.items():
-            moved = _moved_by_codec(each, found["fp32"])
-            print(json.dumps(asdict(_compare(each, theirs, ScoringSettings(k, rho), codec, moved))), flush=True)
+        for codec, outcome in by_codec.items():
+            moved = _moved_by_codec(outcome, by_codec["fp32"])
+            print(json.dumps(asdict(_compare(outcome, theirs, ScoringSettings(k, rho), codec, moved))), flush=True)
 
 
 def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: int, views: int) -> None:
@@ -116,11 +116,11 @@ def _lay_out(source: Dataset, target: Path, good_tests: int, defective_tests: in
     stored: dict[tuple[str, str], int] = {}
     for sample in source.samples:
         name = f"{sample.path.stem}.png"
-        number = stored[sample.category, sample.kind] = stored.get((sample.category, sample.kind), 0) + 1
+        position = stored[sample.category, sample.kind] = stored.get((sample.category, sample.kind), 0) + 1
         place = target / sample.category
-        if not sample.defective and number > good_tests:
+        if not sample.defective and position > good_tests:
             _copy_reference(sample.path, place / "train" / "good" / f"test_{name}", views)
-        elif not sample.defective or number <= defective_tests:
+        elif not sample.defective or position <= defective_tests:
             _copy(sample.path, place / "test" / sample.kind / name)
             if sample.mask is not None:
                 _copy(sample.mask, place / "ground_truth" / sample.kind / f"{sample.path.stem}_mask.png")
@@ -170,13 +170,13 @@ class _Layers(nn.Module):
         self, images: torch.Tensor, n: list[int], **_: bool
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Patch and CLS tokens, (B, cells, dim) and (B, dim), after the final norm, of these layers from 0."""
-        tokens, found = self.model.prepare_tokens_with_masks(images), []
+        tokens, outputs = self.model.prepare_tokens_with_masks(images), []
         for index, block in enumerate(self.model.blocks):
             tokens = block(tokens)
             if index in n:
                 normed = self.model.norm(tokens)
-                found.append((normed[:, 1:], normed[:, 0]))
-        return found
+                outputs.append((normed[:, 1:], normed[:, 0]))
+        return outputs
 
 
 def _give_them_dinov2() -> None:
@@ -356,15 +356,15 @@ def _compare(
     maps, masks, images = 0.0, 0, 0
     figures = dict.fromkeys(FIGURES, 0.0)
     aupro = 0.0
-    for name, (found, exact) in ours.items():
+    for name, (outcome, exact) in ours.items():
         other = theirs[name]
-        assert found.maps.keys() == other.maps.keys()
-        images += len(found.maps)
-        for path, anomaly_map in found.maps.items():
+        assert outcome.maps.keys() == other.maps.keys()
+        images += len(outcome.maps)
+        for path, anomaly_map in outcome.maps.items():
             maps = max(maps, float(np.abs(anomaly_map - other.maps[path]).max()))
-            masks += int((found.masks[path] != other.masks[path]).sum())
+            masks += int((outcome.masks[path] != other.masks[path]).sum())
         for figure in FIGURES:
-            difference = abs(getattr(found.figures, figure) - getattr(other.figures, figure))
+            difference = abs(getattr(outcome.figures, figure) - getattr(other.figures, figure))
             figures[figure] = max(figures[figure], difference)
         assert exact.aupro is not None
         assert other.figures.aupro is not None

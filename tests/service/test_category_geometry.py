@@ -153,7 +153,7 @@ def test_an_unrecognisable_image_does_not_prevent_verdicts_of_the_others(
             raise RuntimeError("the card gave out")
         return (yield from recognise(context))
 
-    monkeypatch.setattr("service.usecases.detect.recognise", recognise_two)
+    monkeypatch.setattr("service.usecases.detect_images.recognise", recognise_two)
     results = both.post("/detect", files=files(plate(900), plate(901), square(902))).json()["results"]
     assert [result.get("category") for result in results] == ["plate", None, "disc"]
     assert results[1]["error"]["type"] == "/problems/internal"

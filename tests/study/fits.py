@@ -38,15 +38,15 @@ def named(
     yield "|---|---|---|---|---|"
     for kind in ("good", "defective"):
         for own in (True, False):
-            found: Counter[tuple[bool, bool]] = Counter(
+            counts: Counter[tuple[bool, bool]] = Counter(
                 detected(features, asked)
                 for product in products
                 for asked in products
                 if (asked is product) == own
                 for features in getattr(product, kind)
             )
-            normal, silent = found[True, True] + found[True, False], found[True, False]
-            told = found[True, True] + found[False, True]
+            normal, silent = counts[True, True] + counts[True, False], counts[True, False]
+            named_other = counts[True, True] + counts[False, True]
             whose = "of the product" if own else "of other products"
-            yield f"| {kind}, {whose} | {found.total()} | {told} | {normal} | {silent} |"
+            yield f"| {kind}, {whose} | {counts.total()} | {named_other} | {normal} | {silent} |"
     yield ""

@@ -59,7 +59,7 @@ def together(name: str, products: Sequence[Product]) -> Product:
     """Several products onboarded as one category, in a mixed order; of odd views those that are odd to all of them."""
     references = [reference for product in products for reference in product.references]
     odd = {
-        kind: [each for product in products for each in product.odd[kind]]
+        kind: [image for product in products for image in product.odd[kind]]
         for kind in products[0].odd
         if kind != "other products"
     }
@@ -68,8 +68,8 @@ def together(name: str, products: Sequence[Product]) -> Product:
         name,
         geometry,
         shuffled(references),
-        [each for product in products for each in product.good],
-        [each for product in products for each in product.defective],
+        [image for product in products for image in product.good],
+        [image for product in products for image in product.defective],
         odd,
     )
 
@@ -80,16 +80,16 @@ def odd_views(images: Sequence[Image]) -> dict[str, list[Image]]:
     side = shape[1]
     rng = np.random.default_rng(0)
     dark = [np.clip(rng.normal(4, 2, shape), 0, 255).astype(np.uint8) for _ in range(4)]
-    found = {
+    views = {
         "black": [np.zeros(shape, np.uint8), *dark],
-        "white": [np.full(shape, 255, np.uint8), *(255 - each for each in dark)],
+        "white": [np.full(shape, 255, np.uint8), *(255 - frame for frame in dark)],
         "lens covered": [cv2.GaussianBlur(image, (0, 0), side / 8) // 4 for image in images],
     }
     for share in (0.05, 0.1, 0.25):
-        found[f"shifted {share:.0%}"] = [moved(image, shift=share * side) for image in images]
+        views[f"shifted {share:.0%}"] = [moved(image, shift=share * side) for image in images]
     for degrees in (3, 10, 45, 180):
-        found[f"turned {degrees}°"] = [moved(image, degrees=degrees) for image in images]
-    return found
+        views[f"turned {degrees}°"] = [moved(image, degrees=degrees) for image in images]
+    return views
 
 
 def moved(image: Image, shift: float = 0.0, degrees: float = 0.0) -> Image:
@@ -154,7 +154,7 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
         ]
         views = odd_views(good[:odd])
         views["other products"] = [
-            each for other in names if other != name for each in read(other, "test", "good")[:odd]
+            image for other in names if other != name for image in read(other, "test", "good")[:odd]
         ]
         kinds = {"references": shuffled(read(name, "train", "good")), "good": good, "defective": defective, **views}
         yield Product.encoded(encoder, name, kinds)
@@ -163,7 +163,7 @@ def real(encoder: Encoder, folder: Path, odd: int) -> Iterator[Product]:
 def photographs(folder: Path) -> Iterator[Images]:
     """Some images of each product that is laid out as MVTec-AD lays it out."""
     for path in sorted(path for path in folder.iterdir() if (path / "train/good").is_dir()):
-        kinds = sorted(each for each in (path / "test").iterdir() if each.name != "good")
+        kinds = sorted(kind for kind in (path / "test").iterdir() if kind.name != "good")
         files = [
             sorted((path / "train/good").iterdir()),
             sorted((path / "test/good").iterdir()),
@@ -174,4 +174,4 @@ def photographs(folder: Path) -> Iterator[Images]:
 
 def shuffled(images: Sequence[T]) -> list[T]:
     """In another order, always the same: files may lie as they were taken, and a part of them be of one moment."""
-    return [images[number] for number in np.random.default_rng(0).permutation(len(images))]
+    return [images[index] for index in np.random.default_rng(0).permutation(len(images))]

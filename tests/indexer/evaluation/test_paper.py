@@ -101,7 +101,7 @@ def test_every_figure_belongs_to_a_line_that_our_reports_have() -> None:
     keys = [(row["table"], row["dataset"], row["protocol"], row["line"], row["method"]) for row in stored["figures"]]
     assert len(set(keys)) == len(keys)
     lines = {(row["dataset"], row["line"]) for row in stored["figures"] if row["protocol"] == "multi-class"}
-    named = {layout: {name for each, name in lines if each == layout} - {"mean"} for layout in PRESETS}
+    named = {layout: {name for dataset, name in lines if dataset == layout} - {"mean"} for layout in PRESETS}
     assert named["mvtec-ad"] == mvtec_reader.CATEGORIES
     assert named["visa"] == visa_reader.CATEGORIES
     assert len(named["real-iad"]) == 30
@@ -173,7 +173,7 @@ def test_every_protocol_of_the_paper_has_its_lines(
     rows = table.rows()
     start = [row[0] for row in rows].index(line)
     beside = rows[start + 1 : start + 1 + len(papers)]
-    assert [row[0] for row in beside] == [f"– {each}" for each in papers]
+    assert [row[0] for row in beside] == [f"– {paper}" for paper in papers]
     for column, cell in cells.items():
         assert beside[0][column] == cell
     assert not any(fact.startswith("No figures of the paper") for fact in report(mvtec(), protocol).facts())

@@ -18,9 +18,9 @@ from indexer.evaluation.protocols import Search, Variant
 from indexer.evaluation.run import CategoryOutcome, Outcome
 from indexer.evaluation.sheets import best_threshold, choose
 
-NAMES = [f"rolled_strip_base_{number:02}" for number in range(30)]  # as many as Real-IAD has
+NAMES = [f"rolled_strip_base_{index:02}" for index in range(30)]  # as many as Real-IAD has
 KINDS = ["good"] * 4 + ["cut"] * 4
-SAMPLES = [Sample(Path(f"{number}.png"), "c", kind) for number, kind in enumerate(KINDS)]
+SAMPLES = [Sample(Path(f"{index}.png"), "c", kind) for index, kind in enumerate(KINDS)]
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def judged(names: list[str]) -> tuple[Dataset, Outcome]:
         Sample(Path(f"{name}/{index}.png"), name, kind) for name in names for index, kind in enumerate(KINDS)
     )
     dataset = Dataset("folder", Path("."), tuple(Reference(Path(f"{name}.png"), name) for name in names), samples)
-    found = {name: CategoryOutcome(Figures(0.5, 0.5), tuple(rng.random(8)), (name,) * 8) for name in names}
-    return dataset, Outcome(Variant("recognised", "is recognised", Search(ScoringSettings())), 30, found)
+    outcomes = {name: CategoryOutcome(Figures(0.5, 0.5), tuple(rng.random(8)), (name,) * 8) for name in names}
+    return dataset, Outcome(Variant("recognised", "is recognised", Search(ScoringSettings())), 30, outcomes)
 
 
 def test_ranking_curves_of_thirty_categories_are_told_apart_beside_a_legend_that_hides_none(
@@ -55,7 +55,7 @@ def test_ranking_curves_of_thirty_categories_are_told_apart_beside_a_legend_that
     [legend] = figure.legends
     boxes = [axes.get_window_extent() for axes in figure.axes]
     box = legend.get_window_extent()
-    assert not any(box.overlaps(each) for each in boxes)
+    assert not any(box.overlaps(other) for other in boxes)
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
     assert all(box.height > 0.6 * figure.bbox.height for box in boxes)
@@ -80,7 +80,7 @@ def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:
     assert chosen["worst"][:2] == [3, 5]  # 0.4 too high, 0.4 too low
     assert chosen["worst"][2] == 2  # right by 0.02 only: nothing else is wrong
     assert chosen["borderline"] == [1, 0]
-    everything = [number for indices in chosen.values() for number in indices]
+    everything = [index for indices in chosen.values() for index in indices]
     assert len(everything) == len(set(everything))
 
 
@@ -95,6 +95,6 @@ def test_a_sheet_shows_clear_finds_then_mistakes_then_close_calls() -> None:
 def test_without_a_threshold_no_defect_that_can_be_told_apart_is_shown_as_missed(
     scores: list[float], level: float
 ) -> None:
-    found = best_threshold(SAMPLES, np.array(scores))
-    assert found == pytest.approx(level)
-    assert all(score > found for score, sample in zip(scores, SAMPLES, strict=True) if sample.defective)
+    threshold = best_threshold(SAMPLES, np.array(scores))
+    assert threshold == pytest.approx(level)
+    assert all(score > threshold for score, sample in zip(scores, SAMPLES, strict=True) if sample.defective)

@@ -199,10 +199,10 @@ def test_a_mask_is_resized_and_cropped_like_its_image(tmp_path: Path) -> None:
     mask[400:600, 300:500] = 255
     path = tmp_path / "mask.png"
     path.write_bytes(encode_png(mask))
-    found = read_mask(Sample(tmp_path, "c", "scratch", path), InputGeometry.paper(512, 448).frame(16))
-    assert found.shape == (256, 256)
+    cropped = read_mask(Sample(tmp_path, "c", "scratch", path), InputGeometry.paper(512, 448).frame(16))
+    assert cropped.shape == (256, 256)
     # 512ths of the image, less the margin of 32, at 256/448; a trace of grey at its edge counts.
-    rows, columns = np.flatnonzero(found[:, 80:100].any(axis=1)), np.flatnonzero(found[100:110].any(axis=0))
+    rows, columns = np.flatnonzero(cropped[:, 80:100].any(axis=1)), np.flatnonzero(cropped[100:110].any(axis=0))
     assert abs(rows.min() - (200 - 32) * 256 / 448) < 2
     assert abs(rows.max() + 1 - (300 - 32) * 256 / 448) < 2
     assert abs(columns.min() - (150 - 32) * 256 / 448) < 2

@@ -36,16 +36,16 @@ def history(tmp_path: Path, database: str) -> Iterator[History]:
     begun.catalogue.close()
 
 
-def newest(numbers: list[int], bounds: RetentionLimits, each: int) -> set[int]:
+def newest(minutes: list[int], bounds: RetentionLimits, size: int) -> set[int]:
     """What a bound keeps, told the simplest way: from the newest back, while nothing is beyond it."""
     stored: set[int] = set()
-    for number in sorted(numbers, reverse=True):
+    for minute in sorted(minutes, reverse=True):
         too_many = bounds.count is not None and len(stored) >= bounds.count
-        too_large = bounds.bytes is not None and (len(stored) + 1) * each > bounds.bytes
-        too_old = bounds.age is not None and NOON + timedelta(minutes=number) < datetime.now(UTC) - bounds.age
+        too_large = bounds.bytes is not None and (len(stored) + 1) * size > bounds.bytes
+        too_old = bounds.age is not None and NOON + timedelta(minutes=minute) < datetime.now(UTC) - bounds.age
         if too_many or too_large or too_old:
             break
-        stored.add(number)
+        stored.add(minute)
     return stored
 
 
@@ -76,7 +76,7 @@ def test_exactly_the_newest_within_every_bound_are_kept(
     history.prune(**bounds)
     rows, images = set[int](), set[int]()
     for kind in set(kinds):
-        indices = [index for index, each in enumerate(kinds) if each == kind]
+        indices = [index for index, other_kind in enumerate(kinds) if other_kind == kind]
         whole, shown = ("defects", "defect_images") if kind[1] else ("inspections", "images")
         alive = newest(indices, bounds[whole], THUMBNAIL)
         rows |= alive
@@ -225,7 +225,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
         inspection(4, category="nut", thumbnail_bytes=None),
     )
     history.prune(images=RetentionLimits(count=1))
-    found = [
+    usages = [
         (
             usage.group.category,
             usage.group.defect,
@@ -238,7 +238,7 @@ def test_the_holdings_are_what_is_there(history: History) -> None:
         for usage in history.catalogue.retention.usage()
     ]
     whole = IMAGE + MAP
-    assert found == [
+    assert usages == [
         (None, False, 1, 1, whole, THUMBNAIL, inspection(3).at),
         ("bolt", False, 2, 1, whole, 2 * THUMBNAIL, inspection(0).at),
         ("bolt", True, 1, 1, whole, THUMBNAIL, inspection(2).at),

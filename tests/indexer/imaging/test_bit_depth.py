@@ -39,9 +39,9 @@ def test_the_same_light_gives_the_same_pixels_at_every_depth(
     values = np.round(seen * ((1 << depth) - 1)).astype(np.uint16)
     expected = np.round(seen * 255)
     expected = np.repeat(expected[..., None], 3, axis=2) if len(shape) == 2 else expected
-    found = decode_image(stored(values, form), depth=depth)
-    assert np.abs(found - expected).max() <= 1
-    assert (found.min(), found.max()) == (0, 255)
+    decoded = decode_image(stored(values, form), depth=depth)
+    assert np.abs(decoded - expected).max() <= 1
+    assert (decoded.min(), decoded.max()) == (0, 255)
     assert infer_bit_depth(read_image(stored(values, form)).max_value or 0) == depth
 
 
@@ -64,8 +64,8 @@ def test_values_beyond_the_depth_are_refused_not_cut() -> None:
 
 def test_white_that_is_zero_is_white_at_every_depth() -> None:
     values = np.round(light() * 4095).astype("<u2")
-    found = decode_image(tiff(48, 32, 16, values.tobytes(), photometric=0), depth=12)
-    assert np.abs(found[..., 0] - np.round((1 - light()) * 255)).max() <= 1
+    decoded = decode_image(tiff(48, 32, 16, values.tobytes(), photometric=0), depth=12)
+    assert np.abs(decoded[..., 0] - np.round((1 - light()) * 255)).max() <= 1
 
 
 def test_eight_bits_have_no_depth() -> None:
@@ -79,9 +79,9 @@ def test_sixteen_bit_colour_comes_out_upright(orientation: int) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (32, 48, 3)).astype(np.uint16)
     chunk = b"eXIf" + exif(orientation)[6:]
     chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    sixteen, eight = (encode_png(each) for each in (values, (values >> 8).astype(np.uint8)))
-    found = read_image(sixteen[:33] + chunk + sixteen[33:]).values
-    np.testing.assert_array_equal(found >> 8, decode_image(eight[:33] + chunk + eight[33:]))
+    sixteen, eight = (encode_png(pixels) for pixels in (values, (values >> 8).astype(np.uint8)))
+    decoded = read_image(sixteen[:33] + chunk + sixteen[33:]).values
+    np.testing.assert_array_equal(decoded >> 8, decode_image(eight[:33] + chunk + eight[33:]))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,13 @@ from tests.helpers.bad_images import sample_pixels, saved
 def test_the_quality_of_a_jpeg_is_estimated_for_any_encoder(quality: int) -> None:
     written = cv2.imencode(".jpg", sample_pixels(), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     for data in (written, saved(Image.fromarray(sample_pixels()), "JPEG", quality=quality)):
-        found = read_image(data).encoding
-        assert (found.format, found.lossy, found.quality, found.subsampling) == ("JPEG", True, quality, "4:2:0")
+        encoding = read_image(data).encoding
+        assert (encoding.format, encoding.lossy, encoding.quality, encoding.subsampling) == (
+            "JPEG",
+            True,
+            quality,
+            "4:2:0",
+        )
 
 
 @pytest.mark.parametrize(("option", "name"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
@@ -43,8 +48,8 @@ def test_chroma_subsampling_is_recognised(option: int, name: str) -> None:
     ],
 )
 def test_lossy_and_lossless_formats_are_distinguished(form: str, options: dict[str, object], lossy: bool) -> None:
-    found = read_image(saved(Image.fromarray(sample_pixels()), form, **options)).encoding
-    assert (found.format, found.lossy) == ("JPEG" if form == "MPO" else form, lossy)
+    encoding = read_image(saved(Image.fromarray(sample_pixels()), form, **options)).encoding
+    assert (encoding.format, encoding.lossy) == ("JPEG" if form == "MPO" else form, lossy)
 
 
 def test_sixteen_bits_are_recognised() -> None:

@@ -27,9 +27,9 @@ def frame(grid: tuple[int, int], geometry: InputGeometry = SQUARE) -> Frame:
 
 
 def cells_of(region: RegionOfInterest, of: Frame) -> np.ndarray:
-    found = roi_cells(region, of)
-    assert found is not None
-    return found.cells
+    roi = roi_cells(region, of)
+    assert roi is not None
+    return roi.cells
 
 
 def mask(inside: np.ndarray) -> RegionOfInterest:
@@ -61,8 +61,8 @@ def test_holes_and_islands_of_a_mask_become_polygons_that_say_the_same() -> None
     region = mask(drawn > 0)
     assert (len(region.polygons), len(region.ignored)) == (2, 2)
     assert sum(map(len, region.polygons + region.ignored)) < 200
-    again = rasterise(region, (400, 300))
-    assert (again != (drawn > 0)).mean() < 0.01
+    redrawn = rasterise(region, (400, 300))
+    assert (redrawn != (drawn > 0)).mean() < 0.01
     assert inspected_fraction(region, LEFT.polygons[0]) == pytest.approx(drawn[:, :200].sum() / drawn.size, abs=0.01)
 
 

@@ -63,9 +63,9 @@ def test_running_it_again_adds_only_what_is_new(tmp_path: Path) -> None:
     assert touchstone("index", parts, data=data).exit_code == 0
     (parts / "disc" / "new.png").write_bytes(part(77))
     (parts / "disc" / "copy.png").write_bytes(part(0))
-    again = touchstone("index", parts, data=data)
-    assert again.exit_code == 0, again.stderr
-    assert [line.split()[1::2] for line in again.stdout.splitlines() if "disc" in line and "│" in line] == [
+    repeated = touchstone("index", parts, data=data)
+    assert repeated.exit_code == 0, repeated.stderr
+    assert [line.split()[1::2] for line in repeated.stdout.splitlines() if "disc" in line and "│" in line] == [
         ["disc", "1", "4", "0", "0"]
     ]
     reference_store = opened(data)
@@ -134,12 +134,14 @@ def test_images_are_screened_against_each_other_and_what_is_there_and_refused_as
     done = touchstone("index", parts, data=data)
     assert done.exit_code == 0, done.stderr
     lines = [line.split(": ") for line in (first.stdout + done.stdout).splitlines() if f": {parts}" in line]
-    told = {(kind, Path(path).name) for kind, path, *_ in lines}
-    assert {("too_dark", "dark.png"), ("blurred", "blurred.png"), ("outlier", "scratched.png")} <= told
+    reported = {(kind, Path(path).name) for kind, path, *_ in lines}
+    assert {("too_dark", "dark.png"), ("blurred", "blurred.png"), ("outlier", "scratched.png")} <= reported
     reference_store = opened(data)
-    kept = {reference.filename: reference for reference in reference_store.catalogue.references.page(limit=100).items}
-    stored = {(str(found["kind"]), name) for name, each in kept.items() for found in each.findings}
-    assert stored == told
+    references = {
+        reference.filename: reference for reference in reference_store.catalogue.references.page(limit=100).items
+    }
+    stored = {(str(finding["kind"]), name) for name, reference in references.items() for finding in reference.findings}
+    assert stored == reported
     reference_store.catalogue.categories.update_settings("disc", {"refuse": ("too_dark",)})
     reference_store.close()
     (parts / "disc" / "darker.png").write_bytes(encode_png(np.ascontiguousarray(image // 5)))

@@ -53,9 +53,9 @@ def test_global_retrieval_equals_the_oracle_with_removals_and_category_filter(
         if row not in removed and (category is None or category == ("bolt" if row % 2 else "nut"))
     ]
     query = random_features(memory.space, 1, seed + 7).global_descriptors[0].numpy()
-    for found in (memory.nearest_references(query, k, category), on_a_device(memory, query, k, category)):
-        assert found.rows.tolist() == [stored[i] for i in top_references(query, descriptors[stored], k)]
-        np.testing.assert_allclose(found.similarities, descriptors[found.rows] @ query, atol=1e-6)
+    for retrieved in (memory.nearest_references(query, k, category), on_a_device(memory, query, k, category)):
+        assert retrieved.rows.tolist() == [stored[i] for i in top_references(query, descriptors[stored], k)]
+        np.testing.assert_allclose(retrieved.similarities, descriptors[retrieved.rows] @ query, atol=1e-6)
 
 
 def test_global_retrieval_is_exact_across_sealed_blocks() -> None:

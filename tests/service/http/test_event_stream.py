@@ -241,7 +241,7 @@ TEXTS = st.sampled_from(["a", "A", "ab", "b%", "_", "bolt 7"])
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MADE = [
     inspection(
-        at=START + timedelta(seconds=number),
+        at=START + timedelta(seconds=index),
         category=category,
         station=station,
         part_id=part,
@@ -249,7 +249,7 @@ MADE = [
         filename=name,
         verdict=verdict,
     )
-    for number, (category, station, part, label, name, verdict) in enumerate(
+    for index, (category, station, part, label, name, verdict) in enumerate(
         itertools.product(
             ["a", None], ["A", None], ["bolt 7", None], ["good", None], ["ab%.png", "b_.png"], ["normal", "anomalous"]
         )

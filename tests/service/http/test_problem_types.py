@@ -14,7 +14,8 @@ import indexer
 import service
 from indexer.domain.errors import CategoryNotFound
 from indexer.screening.effect import Effect
-from service.http.problems import PROBLEMS, TYPES, ProblemError, to_problem
+from service.http.problem_types import TYPES, ProblemError
+from service.http.problems import PROBLEMS, to_problem
 
 # Exceptions that no request meets, by their full name, and why.
 NEVER = {

@@ -111,7 +111,7 @@ def test_only_a_defect_has_a_class_and_a_comment(known: TestClient, body: dict[s
     check_problem(known.post(f"/inspections/{part_['id']}/feedback", json=body), 422, "invalid-request")
 
 
-@pytest.mark.parametrize("classes", [["a", "A"], [" "], ["a\nb"], [str(number) for number in range(51)]])
+@pytest.mark.parametrize("classes", [["a", "A"], [" "], ["a\nb"], [str(index) for index in range(51)]])
 def test_classes_that_cannot_be_told_apart_are_refused(known: TestClient, classes: list[str]) -> None:
     check_problem(known.patch("/categories/disc", json={"defect_classes": classes}), 422, "invalid-request")
 
