@@ -38,6 +38,7 @@ refused, a label needs confirmation, or a camera's image has not arrived; 2 inva
 cannot be used; 3 the service is unreachable or unavailable"""
 
 Command: TypeAlias = Callable[[Client, argparse.Namespace], int]
+AddCommand: TypeAlias = Callable[[str, Command, str], argparse.ArgumentParser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +85,20 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    for add_commands in (
+        _add_inspecting,
+        _add_products,
+        _add_test_sets,
+        _add_history,
+        _add_review,
+        _add_stations,
+    ):
+        add_commands(add_command)
+    return parser
+
+
+def _add_inspecting(add_command: AddCommand) -> None:
+    """Inspecting images."""
     detect = add_command("detect", commands.detect, "Inspect images, one after the other.")
     detect.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, or folder of files")
     detect.add_argument("--category", help="compare with this category; default: the most similar one")
@@ -94,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--no-wait", action="store_true", help="print the result before it is recorded")
     detect.add_argument("--overlays", type=Path, metavar="FOLDER", help="write an image with the regions drawn in")
 
+
+def _add_products(add_command: AddCommand) -> None:
+    """References, categories and their geometry."""
     onboard = add_command("onboard", commands.onboard, "Add images of good parts to the references. Idempotent.")
     onboard.add_argument("category", help="of the parts; created if it is new")
     onboard.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, or folder of files")
@@ -131,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     setting.add_argument("--everywhere", action="store_true", help="inspect the whole image again")
     region.add_argument("--save", type=Path, metavar="FILE.png", help="write what is inspected as a mask, white")
 
+
+def _add_test_sets(add_command: AddCommand) -> None:
+    """Test sets, and what follows from them."""
     testing = "Put labelled images into a product's test set, and show what escapes and what is rejected though good."
     test_set = add_command("test-set", commands.test_set, testing)
     test_set.add_argument("category", help="the product")
@@ -151,6 +172,9 @@ def _parser() -> argparse.ArgumentParser:
     roll_back.add_argument("evaluation", nargs="?", type=int, help=text)
     roll_back.add_argument("--dry-run", action="store_true", help="only show what has changed since")
 
+
+def _add_history(add_command: AddCommand) -> None:
+    """The history: listed, counted, exported, followed."""
     inspections = add_command("inspections", commands.inspections, "List recorded inspections, newest first.")
     _add_filters(inspections)
     _add_span(inspections)
@@ -178,6 +202,14 @@ def _parser() -> argparse.ArgumentParser:
         "--time-zone", default="UTC", metavar="NAME", help="of the times in it, e.g. Europe/Berlin (UTC)"
     )
 
+    watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
+    _add_filters(watch)
+    watch.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="seconds between requests (1)")
+    watch.add_argument("--count", type=int, metavar="N", help="stop after so many")
+
+
+def _add_review(add_command: AddCommand) -> None:
+    """What people decide about inspected parts."""
     label = add_command("label", commands.label, "Label an inspected part. A good part's image becomes a reference.")
     label.add_argument("inspection", help="its id")
     label.add_argument("label", choices=(*get_args(Label), "none"), help="none removes the label")
@@ -197,6 +229,9 @@ def _parser() -> argparse.ArgumentParser:
     decide.add_argument("inspections", nargs="+", metavar="INSPECTION", help="its id")
     decide.add_argument("--confirm", action="store_true", help="proceed although it would move a threshold far")
 
+
+def _add_stations(add_command: AddCommand) -> None:
+    """The stations of line agents."""
     text = "List the stations of line agents, with what does not work there."
     add_command("stations", commands.stations, text)
 
@@ -205,12 +240,6 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("station")
     frame.add_argument("file", type=Path, help="JPEG to write")
     frame.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds for its agent to send one (10)")
-
-    watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
-    _add_filters(watch)
-    watch.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="seconds between requests (1)")
-    watch.add_argument("--count", type=int, metavar="N", help="stop after so many")
-    return parser
 
 
 def _add_bit_depth(parser: argparse.ArgumentParser) -> None:
