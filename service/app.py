@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 
 from service import console
 from service.gauges import GaugeCollector
-from service.http import problems
+from service.http import problem_responses
 from service.http.middleware.access_control import AccessControlMiddleware
 from service.http.middleware.access_log import AccessLogMiddleware
 from service.http.middleware.body_limit import BodyLimitMiddleware
@@ -72,7 +72,7 @@ def create_app(state: AppState) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    problems.install(app)
+    problem_responses.install(app)
     app.add_middleware(
         BodyLimitMiddleware,
         most_bytes=settings.max_request_bytes,

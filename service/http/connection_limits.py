@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from service.http.middleware.headers import SECURITY_HEADERS
 from service.http.middleware.request_id import HEADER
-from service.http.problems import MEDIA_TYPE, ProblemError
+from service.http.problem_types import MEDIA_TYPE, ProblemError
 
 log = logging.getLogger("touchstone")
 

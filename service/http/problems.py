@@ -1,23 +1,17 @@
-"""Maps every error to RFC 9457 problem details with a stable type."""
+"""Maps every error of the product and of the framework to the problem that it is answered with."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 import torch
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import compile_path
-from starlette.types import Scope, Send
 
 from indexer.domain.errors import (
     CatalogueBusy,
@@ -47,66 +41,11 @@ from service.errors import (
     SignInFailed,
     SnapshotBehind,
 )
-from service.http.middleware.root_path import route_path
+from service.http.problem_types import TYPES, ProblemError
 from service.inference.worker import DeadlineExceededError, QueueFullError, WorkerStoppedError
 from service.schemas.inspections import EffectView, ReasonView
-from service.schemas.problem import Problem
 
 log = logging.getLogger("touchstone")
-MEDIA_TYPE = "application/problem+json"
-
-# type → (status, title). The types are the product's contract: they are never renamed.
-TYPES: dict[str, tuple[int, str]] = {
-    "invalid-request": (422, "The request is invalid"),
-    "image-rejected": (422, "The image was rejected"),
-    "image-too-large": (413, "The image is too large"),
-    "other-proportions": (422, "The image does not have the aspect ratio of its category"),
-    "unsupported-format": (415, "Unsupported image format"),
-    "request-too-large": (413, "The request is too large"),
-    "headers-too-large": (431, "The request's headers are too large"),
-    "request-timeout": (408, "The request timed out"),
-    "malformed-request": (400, "Malformed HTTP request"),
-    "too-many-connections": (503, "Too many connections"),
-    "unauthenticated": (401, "A valid API key is required"),
-    "forbidden": (403, "Permission denied"),
-    "sign-in-failed": (400, "Sign-in failed"),
-    "no-role": (403, "The account has no role"),
-    "provider-unavailable": (503, "Identity provider unavailable"),
-    "rate-limited": (429, "Rate limit exceeded"),
-    "not-found": (404, "Not found"),
-    "method-not-allowed": (405, "Method not allowed"),
-    "read-only": (405, "The service is read-only"),
-    "no-references": (409, "No references"),
-    "conflict": (409, "Conflict with the current state"),
-    "confirmation-needed": (409, "Confirmation required"),
-    "idempotency-key-reused": (422, "Idempotency-Key reused for another request"),
-    "queue-full": (503, "The queue is full"),
-    "not-ready": (503, "The service is not ready"),
-    "memory-switched": (503, "The memory was switched to another encoder"),
-    "geometry-changed": (503, "The category's geometry changed"),
-    "version-behind": (503, "The requested index version is not available yet"),
-    "unavailable": (503, "Database unavailable"),
-    "deadline-exceeded": (504, "Deadline exceeded"),
-    "device-memory-full": (503, "Out of device memory"),
-    "storage-full": (507, "Storage full"),
-    "storage-unavailable": (503, "Data folder unavailable"),
-    "internal": (500, "Internal error"),
-}
-
-_ANYWHERE = (
-    "invalid-request",
-    "unauthenticated",
-    "forbidden",
-    "rate-limited",
-    "unavailable",
-    "storage-unavailable",
-    "internal",
-    "headers-too-large",
-    "request-too-large",
-    "request-timeout",
-    "malformed-request",
-    "too-many-connections",
-)
 
 _REJECTION_TYPES = {
     "too-many-bytes": "image-too-large",
@@ -115,39 +54,6 @@ _REJECTION_TYPES = {
     "not-an-image": "unsupported-format",
     "other-proportions": "other-proportions",
 }
-
-
-class ProblemError(Exception):
-    """Raised in a route to respond with a problem."""
-
-    def __init__(
-        self,
-        kind: str,
-        detail: str,
-        *,
-        reason: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-        self.reason = reason
-        self.headers = dict(headers or {})
-        self.more = more
-
-    def body(self, request_id: str | None) -> Problem:
-        """The response body."""
-        status, title = TYPES[self.kind]
-        return Problem(
-            type=f"/problems/{self.kind}",
-            title=title,
-            status=status,
-            detail=self.detail,
-            request_id=request_id,
-            **({"reason": self.reason} if self.reason else {}),
-            **self.more,
-        )
 
 
 def _image_refused(refused: ImageRejected) -> ProblemError:
@@ -163,37 +69,9 @@ def _memory_switched(_: MemoryInactive) -> ProblemError:
     )
 
 
-@lru_cache  # 385 times the same took a tenth of a start
-def _problem_schema() -> dict[str, Any]:
-    return Problem.model_json_schema()
-
-
 def _geometry_changed(_: GeometryInactive) -> ProblemError:
     detail = "The category's geometry changed during this request; nothing of it was stored. Send it again."
     return ProblemError("geometry-changed", detail, headers={"Retry-After": "1"})
-
-
-def documented_problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these problem types, plus those that any route may give."""
-    by_status: dict[int | str, list[str]] = {}
-    for kind in dict.fromkeys((*kinds, *_ANYWHERE)):
-        by_status.setdefault(TYPES[kind][0], []).append(kind)
-    schema = _problem_schema()
-    return {
-        status: {
-            "description": "; ".join(f"`/problems/{kind}`: {TYPES[kind][1]}" for kind in kinds_of_status),
-            "content": {MEDIA_TYPE: {"schema": deepcopy(schema)}},
-        }
-        for status, kinds_of_status in by_status.items()
-    }
-
-
-def to_problem(error: Exception) -> ProblemError:
-    """The problem that stands for an error of the product or of the framework: that of its nearest class here."""
-    for kind in type(error).__mro__:
-        if kind in PROBLEMS:
-            return PROBLEMS[kind](error)
-    return _internal(error)
 
 
 def _internal(error: Exception) -> ProblemError:
@@ -349,47 +227,9 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
 }
 
 
-async def problem_response(request: Request, error: Exception) -> JSONResponse:
-    """The response for any error."""
-    problem = to_problem(error)
-    request.scope["problem"] = problem.kind
-    if problem.kind == "method-not-allowed":
-        problem.headers["Allow"] = _allowed(request)
-    body = problem.body(request.scope.get("request_id"))
-    return JSONResponse(body.model_dump(exclude_none=True), body.status, headers=problem.headers, media_type=MEDIA_TYPE)
-
-
-def _allowed(request: Request) -> str:
-    """Every method that the request's path has; the framework names those of one route only.
-
-    A path without parameters, as `/references/remove`, is not taken for `/references/{reference_id}`.
-    """
-    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    here = route_path(request.scope)
-    matching = [here] if here in paths else [path for path in paths if compile_path(path)[0].match(here)]
-    allowed = {method.upper() for path in matching for method in paths[path]}
-    if "GET" in allowed:
-        allowed.add("HEAD")
-    return ", ".join(sorted(allowed))
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error of the app with a problem."""
-    for kind in PROBLEMS:
-        app.add_exception_handler(cast(type[Exception], kind), problem_response)
-
-
-async def send_problem(problem: ProblemError, scope: Scope, send: Send) -> None:
-    """Answer a request with a problem, below the framework."""
-    scope["problem"] = problem.kind
-    body = problem.body(scope["request_id"])
-    content = body.model_dump_json(exclude_none=True).encode()
-    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(content)), **problem.headers}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": body.status,
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": content})
+def to_problem(error: Exception) -> ProblemError:
+    """The problem that stands for an error of the product or of the framework: that of its nearest class here."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind](error)
+    return _internal(error)

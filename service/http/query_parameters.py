@@ -10,7 +10,7 @@ from fastapi.params import Query
 from fastapi.routing import APIRoute
 
 from indexer.text import TextRejected, readable, utf8
-from service.http.problems import ProblemError
+from service.http.problem_types import ProblemError
 
 
 async def check_query_parameters(request: Request) -> None:

@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartException
 
 from indexer.text import MAX_FILENAME_LENGTH, TextRejected, plain, readable, utf8
 from service.http import multipart
-from service.http.problems import ProblemError
+from service.http.problem_types import ProblemError
 from service.inference.decoder import ImageFile, Upload
 
 IMAGES = "images"

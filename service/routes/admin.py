@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from service.auth.api_key_cache import generate_api_key
 from service.auth.roles import Role
-from service.http.problems import documented_problems
+from service.http.problem_types import documented_problems
 from service.routes.dependencies import PAGE_LIMIT, PageCursor, PageLimit, app_state
 from service.schemas.administration import (
     AccessView,

@@ -16,7 +16,8 @@ from indexer.domain.roi import RegionOfInterest
 from indexer.domain.snapshot import GeometryChange
 from indexer.imaging.encode import encode_png
 from indexer.imaging.roi import MASK_SIDE, rasterise
-from service.http.problems import documented_problems, to_problem
+from service.http.problem_types import documented_problems
+from service.http.problems import to_problem
 from service.http.uploads import NoFields, documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
 from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, app_state

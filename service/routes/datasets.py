@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 
-from service.http.problems import documented_problems
+from service.http.problem_types import documented_problems
 from service.http.streamed_parts import stream_parts
 from service.routes.categories import Name
 from service.routes.dependencies import app_state

@@ -19,7 +19,8 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.inspection import Inspection
 from indexer.imaging.encode import encode_png
 from indexer.imaging.heatmap import render_overlay
-from service.http.problems import documented_problems, to_problem
+from service.http.problem_types import documented_problems
+from service.http.problems import to_problem
 from service.http.uploads import documented_upload, read_upload
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import MAP_SCALE, map_png

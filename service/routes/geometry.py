@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from indexer.domain.geometry_choice import GeometryChoice
-from service.http.problems import ProblemError, documented_problems
+from service.http.problem_types import ProblemError, documented_problems
 from service.routes.dependencies import app_state
 from service.schemas.geometry import AdviceRequest, AdviceView, GeometryBody, geometry_view
 from service.state import AppState

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from indexer.imaging.decode import FORMATS
-from service.http.problems import ProblemError, documented_problems
+from service.http.problem_types import ProblemError, documented_problems
 from service.routes.dependencies import app_state
 from service.schemas.health import EncoderView, Live, Ready, TaskView, UploadLimits, VersionView
 from service.settings import Settings

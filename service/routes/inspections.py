@@ -18,7 +18,7 @@ from indexer.imaging.thumbnail import THUMBNAIL_SIDE
 from service.http.event_stream import server_sent_events
 from service.http.image_response import IMMUTABLE_HEADERS, Side, image_response
 from service.http.inspection_csv import csv_parts
-from service.http.problems import ProblemError, documented_problems
+from service.http.problem_types import ProblemError, documented_problems
 from service.http.streamed_parts import stream_parts
 from service.inference.in_flight import Lease
 from service.recording.map_images import heat_png

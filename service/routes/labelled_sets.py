@@ -13,7 +13,8 @@ from indexer.domain.labelled_set import LabelledImage
 from indexer.imaging.decode import ImageRejected
 from indexer.imaging.encode import detect_suffix
 from service.http.image_response import Side, image_response
-from service.http.problems import documented_problems, to_problem
+from service.http.problem_types import documented_problems
+from service.http.problems import to_problem
 from service.http.uploads import NoFields, documented_upload, read_upload
 from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, StoredBytesLease, app_state
 from service.schemas.categories import LostReference, settings_json

@@ -14,7 +14,7 @@ from indexer.calibration.calibration import Calibration
 from indexer.domain.category import CategorySettings
 from indexer.domain.verdict import Verdict
 from service.http.disconnect import cancel_on_disconnect
-from service.http.problems import documented_problems
+from service.http.problem_types import documented_problems
 from service.routes.categories import Name
 from service.routes.dependencies import app_state
 from service.schemas.preview import (

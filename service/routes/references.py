@@ -17,7 +17,7 @@ from indexer.domain.reference import Reference, ReferenceOrder
 from indexer.imaging.decode import ImageRejected
 from indexer.references.reference_store import AddOutcome
 from service.http.image_response import Side, image_response
-from service.http.problems import ProblemError, documented_problems
+from service.http.problem_types import ProblemError, documented_problems
 from service.http.uploads import documented_upload, read_upload
 from service.inference.decoder import ImageFile
 from service.routes.calibration_view import calibration_view

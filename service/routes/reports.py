@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AfterValidator
 
-from service.http.problems import documented_problems
+from service.http.problem_types import documented_problems
 from service.reports.html import render_html
 from service.reports.report import Report
 from service.routes.dependencies import app_state

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from indexer.domain.inspection import Inspection
 from indexer.domain.review import ReviewReason
-from service.http.problems import documented_problems, to_problem
+from service.http.problem_types import documented_problems
+from service.http.problems import to_problem
 from service.routes.dependencies import PAGE_LIMIT, PageCursor, PageLimit, app_state
 from service.schemas.inspections import inspection_view
 from service.schemas.review import ReviewedView, ReviewPage, ReviewRequest, ReviewResults

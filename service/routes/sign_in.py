@@ -12,7 +12,7 @@ from indexer.domain.actor import Actor, acting
 from service.auth.api_key_cache import generate_api_key
 from service.auth.identity_provider import IdentityProvider, SignInAnswer
 from service.errors import Conflict
-from service.http.problems import ProblemError, documented_problems
+from service.http.problem_types import ProblemError, documented_problems
 from service.routes.dependencies import app_state
 from service.schemas.administration import KeyView
 from service.schemas.sign_in import RedirectUri, SessionRequest, SessionView, SignInStartView, SignInView

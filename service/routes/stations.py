@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from indexer.domain.station import MAX_STATIONS, ReportedStation
 from indexer.imaging.decode import ImageLimits, read_image
 from service.errors import Conflict
-from service.http.problems import ProblemError, documented_problems
+from service.http.problem_types import ProblemError, documented_problems
 from service.http.uploads import documented_upload, read_upload
 from service.routes.dependencies import app_state
 from service.schemas.stations import FrameFields, StationReport, StationsResponse, StationView, StationWatchResponse

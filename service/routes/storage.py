@@ -18,7 +18,7 @@ from indexer.domain.retention import (
     RetentionGroup,
     RetentionLimits,
 )
-from service.http.problems import documented_problems
+from service.http.problem_types import documented_problems
 from service.routes.dependencies import app_state
 from service.schemas.storage import (
     CategoryStorage,

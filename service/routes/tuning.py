@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 
 from indexer.domain.tuning import TuningResult
 from indexer.tuning.cross_validation import MIN_DEFECTIVE, MIN_GOOD
-from service.http.problems import documented_problems
+from service.http.problem_types import documented_problems
 from service.routes.categories import Name
 from service.routes.dependencies import app_state
 from service.schemas.tuning import TuningResultView, TuningStatusView, TuningView

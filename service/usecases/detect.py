@@ -1,38 +1,28 @@
-"""Detects anomalies in the images of one request: decode, detect, record."""
+"""Answers a request to detect: decode, detect, record, once for each `Idempotency-Key`."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import CategoryNotFound, GeometryInactive, NoReferencesError
+from indexer.domain.errors import CategoryNotFound, NoReferencesError
 from indexer.domain.inspection import Inspection
-from indexer.domain.profile import Profile
-from indexer.domain.reading import Reading
 from indexer.references.snapshot_loader import PublishedState
-from service.inference.decoder import DecodedImage, ImageFile, Upload
-from service.inference.detection_jobs import TimedDetection, recognise
+from service.inference.decoder import DecodedImage, Upload
+from service.inference.detection_jobs import TimedDetection
 from service.inference.image_reading import reading_of_parts
-from service.inference.worker import QueueFullError
 from service.observability.tracing import Stage
 from service.recording.idempotency import KeyedRequest, new_inspection_id
 from service.recording.recorder import PendingInspection, RecordResult
 from service.state import AppState
 from service.thread_pools import ThreadPool
-
-T = TypeVar("T")
-
-log = logging.getLogger("touchstone")
+from service.usecases.detect_images import detect_images
 
 
 @dataclass(frozen=True)
@@ -95,17 +85,7 @@ async def detect(
         _check_references(published, parameters.category)
     reading = reading_of_parts(published, parameters.category, parameters.bit_depth)
     files = [upload.files[index] for index in new]
-    decoded, detections = await _detect(state, files, parameters.category, published, reading)
-    changed = [index for index, outcome in enumerate(detections) if isinstance(outcome, GeometryInactive)]
-    if changed:  # its category's geometry, while it was under way: once more, as it is now
-        some = [files[index] for index in changed]
-        outcomes = zip(
-            changed,
-            *await _detect(state, some, parameters.category, state.reference_store.published, reading),
-            strict=True,
-        )
-        for index, image, detection in outcomes:
-            decoded[index], detections[index] = image, detection
+    decoded, detections = await detect_images(state, files, parameters.category, published, reading)
     _time(state, decoded, detections)
     if count == 1 and detections and isinstance(detections[0], Exception):
         raise detections[0]
@@ -135,143 +115,11 @@ async def detect(
     return DetectOutcome(tuple(results[inspection_id] for inspection_id in ids), recording.recorded, published.settings)
 
 
-async def _detect(
-    state: AppState, files: Sequence[ImageFile], category: str | None, published: PublishedState, reading: Reading
-) -> tuple[list[DecodedImage | Exception], list[TimedDetection | Exception]]:
-    """Each image as it was decoded, and what was detected in it, in order. Raises QueueFullError."""
-    decoded, categories = await _decode(state, files, category, published, reading)
-    await _wait_for_adaptation(state, categories, published, decoded)
-    detections = await _inspect(state, categories, published, decoded)
-    for index, timed in enumerate(detections):
-        if isinstance(timed, TimedDetection) and timed.detection.unsearched_category is not None:
-            detections[index] = await _compared(state, files[index], timed, published, reading)
-    return decoded, detections
-
-
-async def _compared(
-    state: AppState, file: ImageFile, timed: TimedDetection, published: PublishedState, reading: Reading
-) -> TimedDetection:
-    """The detection with what the category of the most similar reference makes of the image, whose geometry is another.
-
-    Whatever keeps it from being compared, the detection stands as it is.
-    """
-    own = timed.detection
-    category = str(own.unsearched_category)
-    [image] = await state.decoder.decode(Upload((file,)), published.memory.geometry_of(category), reading)
-    if isinstance(image, Exception):
-        return timed
-    job = state.detection_jobs.comparison(image, category, own, published)
-    try:
-        [better] = await _outcomes(state.worker.submit_detections([(image.prepared, job)], _deadline(state, 1)))
-    except QueueFullError:
-        return timed
-    if isinstance(better, Exception):
-        log.warning("an image was not compared with %r, which it is most like: %r", category, better)
-        return timed
-    return replace(timed, detection=replace(own, alternative_category=better))
-
-
-async def _decode(
-    state: AppState, files: Sequence[ImageFile], category: str | None, published: PublishedState, reading: Reading
-) -> tuple[list[DecodedImage | Exception], list[str | None]]:
-    """Each image, prepared to be inspected as its category is, or the error that keeps it from being inspected; and
-    that category, None where its search tells it.
-
-    Where the category is not named and not all are inspected alike, it is recognised first, by the view that all have,
-    and the image is then decoded once more. Raises QueueFullError.
-    """
-    upload, memory = Upload(tuple(files)), published.memory
-    geometries = {memory.geometry_of(name) for name in ([category] if category is not None else memory.live_categories)}
-    if len(geometries) == 1:
-        return [*await state.decoder.decode(upload, geometries.pop(), reading)], [category] * len(files)
-    decoded: list[DecodedImage | Exception] = [
-        *await state.decoder.decode(upload, memory.space.global_geometry, reading)
-    ]
-    categories: list[str | None] = [None] * len(files)
-    for index, outcome in (await _recognise(state, decoded)).items():
-        if isinstance(outcome, Exception):
-            decoded[index] = outcome
-        else:
-            categories[index] = outcome
-    for geometry in {memory.geometry_of(name) for name in categories if name is not None}:
-        if geometry == memory.space.global_geometry:
-            continue
-        where = [index for index, name in enumerate(categories) if name and memory.geometry_of(name) == geometry]
-        decoded_again = await state.decoder.decode(Upload(tuple(files[index] for index in where)), geometry, reading)
-        for index, image in zip(where, decoded_again, strict=True):
-            decoded[index] = image
-    return decoded, categories
-
-
-async def _recognise(state: AppState, decoded: Sequence[DecodedImage | Exception]) -> dict[int, str | Exception]:
-    """By index, of each image that was decoded: the category of its most similar reference, or why there is none."""
-    images = {index: image for index, image in enumerate(decoded) if isinstance(image, DecodedImage)}
-    futures = state.worker.submit_detections(
-        [(image.prepared, recognise) for image in images.values()], _deadline(state, len(images))
-    )
-    outcomes = await _outcomes(futures)
-    return dict(zip(images, outcomes, strict=True))
-
-
-async def _outcomes(futures: Sequence[Future[T]]) -> list[T | Exception]:
-    """What each job returned or raised: one that fails keeps none of the others from its end."""
-    outcomes: list[T | Exception] = []
-    for outcome in await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True):
-        if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
-            raise outcome
-        outcomes.append(outcome)
-    return outcomes
-
-
-def _deadline(state: AppState, images: int) -> float:
-    """Seconds within which the images of one request must start."""
-    return state.settings.deadline_ms / 1000 * max(1, -(-images // state.settings.batch_size))
-
-
 def _check_references(published: PublishedState, category: str | None) -> None:
     if category is not None and category not in published.settings:
         raise CategoryNotFound(f"there is no category {category!r}")
     if len(published.memory.rows_of(category)) == 0:
         raise NoReferencesError("the memory is empty" if category is None else f"no references of {category!r}")
-
-
-async def _wait_for_adaptation(
-    state: AppState,
-    categories: Sequence[str | None],
-    published: PublishedState,
-    decoded: Sequence[DecodedImage | Exception],
-) -> None:
-    """Give the categories' first calibrations for images that are stored like these half of the deadline to be made."""
-    encodings = {
-        (category, image.original.encoding)
-        for category, image in zip(categories, decoded, strict=True)
-        if category is not None and isinstance(image, DecodedImage)
-    }
-    await asyncio.gather(
-        *(
-            state.adaptations.prepared(category, encoding, state.settings.deadline_ms / 2000)
-            for category, encoding in encodings
-            if encoding is not None and published.profiles.get(category, Profile()).is_finer_than(encoding)
-        )
-    )
-
-
-async def _inspect(
-    state: AppState,
-    categories: Sequence[str | None],
-    published: PublishedState,
-    decoded: Sequence[DecodedImage | Exception],
-) -> list[TimedDetection | Exception]:
-    """Run the images through the worker; a detection or an error per image, in order. Raises QueueFullError."""
-    images = [
-        (image.prepared, state.detection_jobs.of(image, category, published))
-        for image, category in zip(decoded, categories, strict=True)
-        if isinstance(image, DecodedImage)
-    ]
-    futures = state.worker.submit_detections(images, _deadline(state, len(images)))
-    detections = await _outcomes(futures)
-    outcomes = iter(detections)
-    return [next(outcomes) if isinstance(image, DecodedImage) else image for image in decoded]
 
 
 def _time(

@@ -15,7 +15,8 @@ from service.auth.api_key_cache import ApiKeyCache
 from service.auth.rate_limit import RateLimiter
 from service.auth.roles import Role, required_role
 from service.http.middleware.root_path import route_path
-from service.http.problems import ProblemError, send_problem
+from service.http.problem_responses import send_problem
+from service.http.problem_types import ProblemError
 
 _UNKNOWN = "Send a valid API key as 'Authorization: Bearer ts_…'; `touchstone keys create` makes one."
 _SAFE = ("GET", "HEAD", "OPTIONS")

@@ -8,7 +8,9 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.middleware.root_path import route_path
-from service.http.problems import ProblemError, send_problem, to_problem
+from service.http.problem_responses import send_problem
+from service.http.problem_types import ProblemError
+from service.http.problems import to_problem
 from service.inference.in_flight import Budget, Lease
 from service.inference.worker import QueueFullError
 

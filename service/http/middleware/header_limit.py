@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.http.problems import ProblemError, send_problem
+from service.http.problem_responses import send_problem
+from service.http.problem_types import ProblemError
 
 
 class HeaderLimitMiddleware:

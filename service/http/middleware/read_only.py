@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.middleware.root_path import route_path
-from service.http.problems import ProblemError, send_problem
+from service.http.problem_responses import send_problem
+from service.http.problem_types import ProblemError
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _ALLOWED = frozenset({"/detect", "/geometry/advice"})  # sent with POST, and change nothing that is kept

@@ -7,7 +7,8 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.problems import send_problem, to_problem
+from service.http.problem_responses import send_problem
+from service.http.problems import to_problem
 from service.observability import logs
 
 HEADER = b"x-request-id"
