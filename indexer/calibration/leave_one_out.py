@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
+from indexer.calibration.layer_weights import layer_distances, weigh_layers
 from indexer.calibration.near_duplicates import PEERS, duplicate_groups
 from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
-from indexer.scoring.scoring import roi_mask
 from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import difference, max_similarity_at, reverse_similarities
 
@@ -23,7 +23,6 @@ _TOLERANCE = 1e-5  # of inner products, between one way of computing them and an
 _MAX_CELL_SHARE = 0.05  # share of cells up to which they are searched singly
 _MAX_MERGED = 4  # up to which they are merged one by one
 PADDING = -1
-_MIN_SHARE = 0.01  # of the largest layer's distances: below it, a layer's are taken to be so large
 
 Steps = Generator[float, None, "LeaveOneOut"]
 
@@ -98,22 +97,6 @@ def leave_one_out(
     return work.result()
 
 
-def layer_distances(distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings) -> NDArray[np.float64]:
-    """The mean of each layer's distances over the inspected cells: S_l(t) (references, layers, cells) → (layers,)."""
-    if (inspected := roi_mask(settings, frame)) is not None:
-        distances = distances[..., inspected.cells.ravel()]
-    mean: NDArray[np.float64] = distances.mean(axis=(0, 2), dtype=np.float64)
-    return mean
-
-
-def weigh_layers(distances: NDArray[np.float64], settings: ScoringSettings) -> ScoringSettings:
-    """The settings with weights of 1 over each layer's typical distance (layers,); see `LeaveOneOut.balance_layers`."""
-    if distances.max() <= 0:
-        return settings
-    weights = 1.0 / np.maximum(distances, _MIN_SHARE * distances.max())
-    return replace(settings, layer_weights=tuple(round(float(weight), 4) for weight in weights / weights.sum()))
-
-
 def calibrate(
     memory: MemoryBank,
     engine: PatchSearchEngine,
@@ -153,6 +136,8 @@ def run_leave_one_out(
 
 
 class _Work:
+    """One leave-one-out search under way: `pair`, `retrieve` and `search` in turn, then `result`."""
+
     def __init__(
         self, memory: MemoryBank, engine: PatchSearchEngine, category: str, k: int, rho: int, before: LeaveOneOut | None
     ) -> None:
@@ -246,8 +231,8 @@ class _Work:
     def result(self) -> LeaveOneOut:
         """The complete result."""
         peers: dict[int, list[tuple[int, float]]] = {int(reference_id): [] for reference_id in self.ids}
-        for (one, other), distances in self.distances.items():
-            peers[one].append((other, distances))
+        for (reference_id, peer), distance in self.distances.items():
+            peers[reference_id].append((peer, distance))
         return LeaveOneOut(
             self.k,
             self.rho,
@@ -256,8 +241,8 @@ class _Work:
             pad([candidates.tolist() for candidates in self.candidates]).astype(np.int64),
             self.nearest,
             self.best,
-            pad([[other for other, _ in peers_of] for peers_of in peers.values()]).astype(np.int64),
-            pad([[distances for _, distances in peers_of] for peers_of in peers.values()]).astype(np.float32),
+            pad([[peer for peer, _ in peers_of] for peers_of in peers.values()]).astype(np.int64),
+            pad([[distance for _, distance in peers_of] for peers_of in peers.values()]).astype(np.float32),
         )
 
     def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
@@ -283,10 +268,10 @@ class _Work:
                 added.setdefault(added_id, []).append(index)
         return stored, removed, added
 
-    def _reverse_search(self, row: int, numbers: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def _reverse_search(self, row: int, indices: list[int]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         features = self.memory.features_of(row)
-        for start in range(0, len(numbers), _ROWS_PER_STEP):
-            part = numbers[start : start + _ROWS_PER_STEP]
+        for start in range(0, len(indices), _ROWS_PER_STEP):
+            part = indices[start : start + _ROWS_PER_STEP]
             yield part, reverse_similarities(self.memory, features, self.rows[part].tolist(), self.rho)
 
     def _search_whole(self, index: int) -> None:
@@ -310,10 +295,10 @@ class _Work:
 
 def _known_distances(before: LeaveOneOut) -> dict[tuple[int, int], float]:
     return {
-        (int(one), int(other)): float(distances)
-        for one, others, aparts in zip(before.ids, before.peers, before.distances, strict=True)
-        for other, distances in zip(others, aparts, strict=True)
-        if other != PADDING
+        (int(reference_id), int(peer)): float(distance)
+        for reference_id, peers, distances in zip(before.ids, before.peers, before.distances, strict=True)
+        for peer, distance in zip(peers, distances, strict=True)
+        if peer != PADDING
     }
 
 

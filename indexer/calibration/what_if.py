@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.leave_one_out import LeaveOneOut, layer_distances, weigh_layers
+from indexer.calibration.layer_weights import layer_distances, weigh_layers
+from indexer.calibration.leave_one_out import LeaveOneOut
 from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank

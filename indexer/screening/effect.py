@@ -7,7 +7,7 @@ from typing import Literal
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.conformal import Ranking
-from indexer.screening.screening import ScreeningResult, outlier_limit
+from indexer.screening.outliers import ScreeningResult, outlier_limit
 
 ConfirmationReason = Literal["threshold", "not_calibrated", "unfamiliar", "other_category"]
 

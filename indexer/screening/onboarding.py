@@ -12,7 +12,8 @@ from indexer.domain.photo_quality import PhotoQuality
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.references.source_image import SourceImage
 from indexer.scoring.image_statistics import ImageStatistics
-from indexer.screening.screening import Screening, ScreeningResult, all_findings, images_until_outlier_check
+from indexer.screening.outliers import ScreeningResult, images_until_outlier_check
+from indexer.screening.screening import Screening, all_findings
 from indexer.search import PatchSearchEngine
 
 

@@ -14,7 +14,8 @@ from indexer.domain.reading import Reading
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences
 from indexer.screening.effect import Effect, Reason, estimate_effect
-from indexer.screening.screening import MIN_IMAGES, Screening, ScreeningResult
+from indexer.screening.outliers import MIN_IMAGES, ScreeningResult
+from indexer.screening.screening import Screening
 from service.auth.roles import Role
 from service.errors import ConfirmationForbidden, ConfirmationNeeded, Conflict
 from service.inference.decoder import ImageFile, Upload

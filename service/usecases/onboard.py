@@ -25,8 +25,8 @@ from indexer.references.reference_store import AddOutcome
 from indexer.references.snapshot_loader import PublishedState
 from indexer.references.source_image import SourceImage
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
+from indexer.screening.outliers import ScreeningResult
 from indexer.screening.photo_quality import photo_quality_of
-from indexer.screening.screening import ScreeningResult
 from indexer.search.cost import geometry_of_new
 from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.image_reading import notices_of_references, reading_of_references

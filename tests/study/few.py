@@ -10,7 +10,7 @@ import torch
 from indexer.domain.geometry import InputGeometry
 from indexer.encoders import Encoder, Features
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
-from indexer.screening.screening import outlier_limit
+from indexer.screening.outliers import outlier_limit
 from indexer.search.reverse_search import reverse_similarities
 from tests.study.onboarded import SCORING, memory_of
 from tests.study.products import Product

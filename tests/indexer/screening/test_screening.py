@@ -13,13 +13,8 @@ from indexer.encoders import EncoderSettings, load_encoder, preprocess
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
-from indexer.screening.screening import (
-    MIN_IMAGES,
-    Screening,
-    ScreeningResult,
-    find_outliers,
-    images_until_outlier_check,
-)
+from indexer.screening.outliers import MIN_IMAGES, ScreeningResult, find_outliers, images_until_outlier_check
+from indexer.screening.screening import Screening
 from indexer.search import TorchEngine
 from tests.helpers.random_features import feature_space
 
