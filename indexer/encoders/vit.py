@@ -79,9 +79,6 @@ class VitEncoder:
     Windows of another size than the model was trained on have its position embeddings interpolated.
 
     Several threads may encode at once; a compiled encoder lets one in at a time.
-
-    model, norm, layers: the transformer, its final norm, the 1-based layers asked for. inputs: what the model is called
-    with beside pixels.
     """
 
     space: FeatureSpace

@@ -29,8 +29,8 @@ class DeviceMemoryFull(RuntimeError):
 class CodeChunk:
     """Retrieved references that lie in one tensor.
 
-    block: uint8 (capacity, layers, cells, code_size), each code's bytes side by side. places: int64 (n,), their rows of
-    the block. wanted: int64 (n,), which of the requested rows each of them is.
+    block: uint8 (capacity, layers, cells, code_size), each code's bytes side by side. block_rows: int64 (n,), their
+    rows of the block. query_positions: int64 (n,), which of the requested rows each of them is.
     """
 
     block: torch.Tensor

@@ -96,7 +96,7 @@ class DetectionJobs:
 def _timed(steps: SearchCoroutine[T], batch_size: int, stages: list[Stage]) -> SearchCoroutine[T]:
     """The same steps, and as stages what came before the patch searches, these, and what came after.
 
-    together: images that are searched at once.
+    batch_size: images that are searched at once.
     """
     name, begun = "retrieve", time.monotonic()
     try:

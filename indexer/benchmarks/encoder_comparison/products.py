@@ -20,7 +20,7 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class Product:
-    """A category. make: a scene from a stream of chance. damages: what can go wrong, each by its name."""
+    """A category. make: a scene from a stream of chance. defects: what can go wrong, by name."""
 
     make: Callable[[np.random.Generator], Scene]
     defects: dict[str, Callable[[np.random.Generator, np.random.Generator], Scene]]

@@ -57,7 +57,7 @@ def read_folder(folder: Path, requested: Collection[str]) -> Dataset:
 
 
 def read_as(folder: Path, layout: Layout, requested: Collection[str]) -> Dataset:
-    """Read the layout under a name. wanted: categories, all when none is named. DatasetError."""
+    """Read the layout under a name. requested: categories, all when none is named. DatasetError."""
     if (folder / "train").is_dir():
         raise DatasetError(f"{folder} is one category: give the folder that it lies in, and --category {folder.name}")
     categories = begun(folder)
