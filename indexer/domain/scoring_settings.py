@@ -36,7 +36,7 @@ class ScoringSettings:
             raise ValueError("pooled_share must be more than 0 and at most 1")
         weights = self.layer_weights
         if weights is not None and not (all(w >= 0 and math.isfinite(w) for w in weights) and sum(weights) > 0):
-            raise ValueError("layer weights must be 0 or more, and not all 0")
+            raise ValueError("layer_weights must be 0 or more, and not all 0")
 
 
 def check_radius(rho: int, grid: tuple[int, int]) -> None:
