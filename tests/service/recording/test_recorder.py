@@ -213,8 +213,8 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     failing: TestClient, moment: str, tmp_path: Path
 ) -> None:
     runtime: AppState = failing.app.state.app_state  # type: ignore[attr-defined]
-    result = detect(failing, 3)
-    assert result["recorded"] is True
+    before = detect(failing, 3)
+    assert before["recorded"] is True
     _Failing.moment = moment
     result = detect(failing, 4)
     assert _Failing.moment is None
@@ -223,7 +223,7 @@ def test_a_disk_that_fails_in_a_commit_of_sqlite_does_not_make_an_answer_untrue(
     for _ in runtime.pruner.delete_abandoned():
         pass
     assert len(history(tmp_path)) == (4 if moment == "after" else 2)
-    assert is_kept(failing, result["id"])
+    assert is_kept(failing, before["id"])
     assert is_kept(failing, result["id"]) == (moment == "after")
 
 
