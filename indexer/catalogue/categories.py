@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.geometries import forget_geometries
+from indexer.catalogue.labelled_sets import forget_evaluations
 from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
 from indexer.catalogue.queries import now
 from indexer.catalogue.tables import (
@@ -131,6 +132,7 @@ def ensure_category(connection: Connection, name: str) -> int:
     if row.removed_at is not None:
         connection.execute(update(CategoryRow).where(CategoryRow.id == row.id).values(**fresh))
         forget_geometries(connection, row.id)
+        forget_evaluations(connection, row.id)
     return cast(int, row.id)
 
 

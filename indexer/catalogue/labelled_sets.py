@@ -161,6 +161,12 @@ class LabelledSets:
             return tuple((_image(row), _result(row)) for row in connection.execute(statement))
 
 
+def forget_evaluations(connection: Connection, category_id: int) -> None:
+    """Let a category begin anew: its evaluations were of another product."""
+    own = select(EvaluationRow.id).where(EvaluationRow.category_id == category_id)
+    _forget(connection, connection.scalars(own).all())
+
+
 _IMAGE = (
     LabelledImageRow.id,
     CategoryRow.name.label("category"),

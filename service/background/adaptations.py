@@ -77,11 +77,20 @@ class Adaptations:
         self.asked: Callable[[], object] = lambda: None  # has a round begin soon
 
     def of(self, category: str, encoding: Encoding) -> Adaptation | Literal["waiting", "impossible"]:
-        """The latest adaptation; while there is none it is made, if that is possible."""
+        """The latest adaptation; while there is none it is made, if that is possible.
+
+        One of another geometry is none, nor is one that has no reference in common with the category's calibration:
+        that was made for a removed category of the same name.
+        """
         requested = self._want(category, encoding)
-        if requested.adaptation is not None and requested.geometry != self._reference_store.geometry_of(category):
+        adaptation, known = requested.adaptation, self._calibrations.of(category)
+        if adaptation is None:
+            return "waiting" if requested.failed is None else "impossible"
+        own = {} if known is None else known.reference_scores
+        is_own = any(reference in own for reference in adaptation.calibration.references)
+        if not is_own or requested.geometry != self._reference_store.geometry_of(category):
             return "waiting"
-        return requested.adaptation or ("waiting" if requested.failed is None else "impossible")
+        return adaptation
 
     async def prepared(self, category: str, encoding: Encoding, seconds: float) -> None:
         """Return once there is an adaptation, or none can be made, or after so many seconds.

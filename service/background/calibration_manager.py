@@ -8,7 +8,8 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut, leave_one_out
@@ -55,6 +56,11 @@ class CalibrationBasis:
             facts.append(self.geometry.to_json())
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
+    @cached_property
+    def members(self) -> frozenset[int]:
+        """The same references, to look one up in."""
+        return frozenset(self.references)
+
     def is_of(self, result: LeaveOneOut) -> bool:
         """Whether these leave-one-out results are the ones it needs."""
         same = (result.k, result.rho) == (self.settings.k, self.settings.rho)
@@ -92,10 +98,17 @@ class CalibrationManager:
         self._progress: dict[str, float] = {}
 
     def of(self, category: str) -> Calibration | None:
-        """The latest finished calibration, even if references have come or gone since; none of another geometry."""
-        geometry = _own_geometry(self._reference_store.memory, category)
+        """The latest finished calibration, even if references have come or gone since.
+
+        None of another geometry, and none of which all references are gone: a category that was removed and has been
+        created anew under its name is another product.
+        """
+        memory = self._reference_store.memory
+        geometry, rows = _own_geometry(memory, category), memory.rows_of(category)
         for result in (self._finished.get(category), self._foreseen.get(category)):
-            if result is not None and result[0].geometry == geometry:
+            if result is None or result[0].geometry != geometry:
+                continue
+            if not result[0].members or any(reference in result[0].members for reference in memory.ids[rows]):
                 return result[1]
         return None
 
@@ -130,8 +143,10 @@ class CalibrationManager:
         A category that cannot be calibrated keeps none of the others from it.
         """
         published = self._reference_store.published
-        for removed in self._finished.keys() - published.settings.keys():
-            del self._finished[removed]
+        by_category: tuple[dict[str, Any], ...] = self._finished, self._foreseen, self._unsaved
+        for values in by_category:
+            for removed in values.keys() - published.settings.keys():
+                del values[removed]
         for_each(self._calibrate, {category: category for category in published.settings}, stopping)
 
     def _calibrate(self, category: str) -> None:
@@ -158,7 +173,7 @@ class CalibrationManager:
             version = memory.version
             before = None if stored is None else stored[1]
             steps = leave_one_out(memory, self._engine, category, scoring.k, scoring.rho, before)
-            searched = self._run(steps, category, basis)
+            searched = self._run(steps, memory, category, basis)
             if searched is None:
                 return  # references have changed meanwhile: the next round starts from what there is then
             result = searched
@@ -166,7 +181,7 @@ class CalibrationManager:
                 base = None if stored is None else to_stored(*stored)
                 self._unsaved[category] = _Unsaved(published.memory_id, to_stored(version, result), base)
         weighed = result.balance_layers(memory.frame(category), scoring)
-        statistics = self._run(_measured(result, memory, category, weighed), category, basis)
+        statistics = self._run(_measured(result, memory, category, weighed), memory, category, basis)
         if statistics is not None:
             self._finished[category] = (basis, _calibration(category, version, basis, statistics, result, weighed))
             self._foreseen.pop(category, None)
@@ -181,9 +196,14 @@ class CalibrationManager:
                 )
             del self._unsaved[category]
 
-    def _run(self, steps: Generator[float, None, T], category: str, basis: CalibrationBasis) -> T | None:
-        """What the steps return, taken one a turn; None when the category's references changed on the way."""
-        memory = self._reference_store.memory
+    def _run(
+        self, steps: Generator[float, None, T], memory: MemoryBank, category: str, basis: CalibrationBasis
+    ) -> T | None:
+        """What the steps return, taken one a turn; None when the category's references have changed.
+
+        memory: the snapshot that the basis is of. What was published since, before the first step or during the last,
+        counts as well.
+        """
 
         def check(done: float) -> None:
             nonlocal memory
