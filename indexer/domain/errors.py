@@ -23,6 +23,7 @@ GeometryError                   (ValueError) an input geometry that cannot be
 EncoderError                    (ValueError) an encoder that cannot be loaded or fetched as asked
 ClusterError                    a Ray cluster that cannot be reached or used
 OtherProportions                (ValueError) an image that does not fit its category's geometry
+NothingInspected                (ValueError) an image of which nothing would be scored
 OSError
 ├── StorageFull                 no space left on the disk
 ├── NoDataFolder                there is none
@@ -194,6 +195,10 @@ class OtherProportions(ValueError):
         )
         self.image_size = image_size
         self.expected = expected
+
+
+class NothingInspected(ValueError):
+    """An image, or a region of interest, that covers half of no grid cell: there is nothing to score."""
 
 
 class EncoderError(ValueError):

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.domain.errors import NothingInspected
 from indexer.domain.geometry import Frame, Placement
 from indexer.domain.roi import MAX_CORNERS, MAX_POLYGONS, Polygon, RegionOfInterest
 
@@ -103,14 +104,18 @@ class RoiMask:
 def roi_cells(region: RegionOfInterest | None, frame: Frame) -> RoiMask | None:
     """The cells (rows, columns) of which half or more shows the image, inside the region. None for all of them.
 
-    ValueError when there is none: the region lies outside of the window that the encoder sees, or is too small.
+    NothingInspected when there is none: the region lies outside of the window that the encoder sees, or is too small,
+    as it and the image itself may be where other proportions are kept.
     """
     if region is None and not frame.placement.letterboxed:
         return None
     covered = _in_window(region, frame.placement).astype(np.float32)
     cells = cv2.resize(covered, frame.grid[::-1], interpolation=cv2.INTER_AREA) >= 0.5
     if not cells.any():
-        raise ValueError("the region of interest covers half of no grid cell")
+        shown = "the image" if region is None else "the region of interest"
+        (width, height), letterboxed = frame.placement.image_size, frame.placement.letterboxed
+        where = f" of an image of {width} × {height} pixels" if letterboxed else ""
+        raise NothingInspected(f"{shown} covers half of no grid cell{where}")
     return RoiMask(cells, _nearest(cells))
 
 

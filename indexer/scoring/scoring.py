@@ -35,7 +35,7 @@ def layer_weights(settings: ScoringSettings, layers: int) -> NDArray[np.float32]
 def roi_mask(settings: ScoringSettings, frame: Frame) -> RoiMask | None:
     """The cells that are scored, None for all: those that show the image, inside the region of interest.
 
-    ValueError when the region covers no cell of this frame.
+    NothingInspected when they are none of this frame.
     """
     return roi_cells(settings.region, frame)
 

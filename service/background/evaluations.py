@@ -19,6 +19,7 @@ from indexer.domain.errors import (
     CategoryNotFound,
     EvaluationNotFound,
     NoReferencesError,
+    NothingInspected,
     OriginalUnreadable,
     OtherProportions,
 )
@@ -36,6 +37,8 @@ from service.background.criteria import CurrentCriteria
 from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
 from service.inference.worker import InferenceWorker
+
+_UNUSABLE = (UnusableImage, OriginalUnreadable, ImageRejected, OtherProportions, NothingInspected, NoReferencesError)
 
 
 class Evaluations:
@@ -125,7 +128,7 @@ class Evaluations:
             detection = self._detect(image, stored, prepared, published)
             regions = [region for region, _ in detection.regions]
             hit = None if image.mask_sha256 is None else self._hits(image, regions)
-        except (UnusableImage, OriginalUnreadable, ImageRejected, OtherProportions, NoReferencesError) as error:
+        except _UNUSABLE as error:
             return failed(error=str(error))
         decision = detection.decision
         return LabelledResult(

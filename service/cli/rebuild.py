@@ -172,6 +172,7 @@ def _change_geometry(
     from indexer.domain.geometry_choice import GeometryChoice, commonest
     from indexer.domain.scoring_settings import check_radius
     from indexer.encoders import load_encoder
+    from indexer.imaging.roi import roi_cells
     from indexer.jobs.encoder_of_memory import encoder_of_memory
     from indexer.jobs.geometry_change import GeometryChangeJob
     from indexer.jobs.reencoder import Reencoder
@@ -196,6 +197,7 @@ def _change_geometry(
         geometry = choice.resolve(size, encoder.space.patch, present)
         check_memory(geometry, max(1, stored.references), encoder.space, codec)
         check_radius(stored.settings.rho, geometry.grid(encoder.space.patch))
+        roi_cells(stored.settings.region_of_interest, geometry.frame(encoder.space.patch))
         pending = catalogue.geometries.prepare(memory.id, category, geometry.to_json())
     if pending is None:
         return [f"{category} has this geometry already: {present.described}."]

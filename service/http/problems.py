@@ -23,6 +23,7 @@ from indexer.domain.errors import (
     MemoryInactive,
     NoReferencesError,
     NotFound,
+    NothingInspected,
     OriginalUnreadable,
     OtherProportions,
     RequestKeyReused,
@@ -58,6 +59,12 @@ _REJECTION_TYPES = {
 
 def _image_refused(refused: ImageRejected) -> ProblemError:
     return ProblemError(_REJECTION_TYPES.get(refused.reason, "image-rejected"), refused.detail, reason=refused.reason)
+
+
+def _nothing_inspected(error: NothingInspected) -> ProblemError:
+    text = str(error)
+    detail = f"{text[:1].upper()}{text[1:]}: nothing of it would be inspected."
+    return ProblemError("image-rejected", detail, reason="nothing-inspected")
 
 
 def _memory_switched(_: MemoryInactive) -> ProblemError:
@@ -215,6 +222,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     ProviderUnavailable: _provider_unavailable,
     GeometryInactive: _geometry_changed,
     OtherProportions: lambda error: ProblemError("other-proportions", f"{error}.".capitalize()),
+    NothingInspected: _nothing_inspected,
     GeometryError: lambda error: ProblemError("invalid-request", f"geometry: {error}."),
     RequestKeyReused: _request_key_reused,
     InvalidCursor: _invalid_cursor,

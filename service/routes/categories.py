@@ -41,7 +41,7 @@ from service.state import AppState
 from service.usecases import onboard
 from service.usecases.alignment import alignment_of
 from service.usecases.drift import drifting_parts
-from service.usecases.geometry import change_geometry
+from service.usecases.geometry import change_geometry, requested_geometry
 from service.usecases.settings import masked_region, settings_changes
 
 router = APIRouter(prefix="/categories", tags=["categories"])
@@ -83,9 +83,12 @@ async def update_category(
     `X-Index-Version`.
     """
     patched = patch.model_dump(exclude_unset=True, exclude={"geometry"})
-    changes = await settings_changes(state, name, patched)
+    geometry = None
     if patch.geometry is not None:
-        await change_geometry(state, name, geometry_choice(patch.geometry), changes.get("rho"))
+        geometry = await requested_geometry(state, name, geometry_choice(patch.geometry))
+    changes = await settings_changes(state, name, patched, geometry)
+    if geometry is not None:
+        await change_geometry(state, name, geometry)
     return await _changed(state, name, changes)
 
 
@@ -107,7 +110,7 @@ async def set_region_of_interest(
     """
     upload, _ = await read_upload(request, NoFields, 1)
     stored = await state.onboarding_decoder.read(upload.files[0])
-    region = await asyncio.to_thread(masked_region, state, name, stored.levels > 0)
+    region = await masked_region(state, name, stored.levels > 0)
     return await _changed(state, name, {"region_of_interest": region})
 
 

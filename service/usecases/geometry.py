@@ -9,7 +9,6 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.geometry import InputGeometry, Size
 from indexer.domain.geometry_choice import GeometryChoice, usual_size
 from indexer.domain.profile import Profile
-from indexer.domain.scoring_settings import check_radius
 from indexer.search.cost import GeometryCost, check_memory, cost_of
 from service.errors import InvalidSetting
 from service.state import AppState
@@ -48,24 +47,21 @@ async def advise(
     return Advice(geometry, cost)
 
 
-async def change_geometry(state: AppState, category: str, choice: GeometryChoice, rho: int | None = None) -> None:
-    """Begin to inspect a category in another way; its present geometry serves until all references are encoded.
-
-    A change that is under way is given up for this one. rho: of the category from now on, if it changes.
-    GeometryError, CategoryNotFound; InvalidSetting when ρ does not suit the grid.
-    """
+async def requested_geometry(state: AppState, category: str, choice: GeometryChoice) -> InputGeometry:
+    """What a choice comes to, for the images of a category. GeometryError, CategoryNotFound."""
     stored = await asyncio.to_thread(state.reference_store.catalogue.categories.get, category)
     present = state.reference_store.geometry_of(category)
     size = usual_size(state.reference_store.published.profiles.get(category, Profile()), present)
-    geometry = resolved(state, choice, size, present, max(1, stored.references))
-    try:
-        check_radius(stored.settings.rho if rho is None else rho, geometry.grid(state.encoder.space.patch))
-    except ValueError as error:
-        raise InvalidSetting(str(error)) from None
-    published = state.reference_store.published
-    await asyncio.to_thread(
-        state.reference_store.catalogue.geometries.prepare, published.memory_id, category, geometry.to_json()
-    )
+    return resolved(state, choice, size, present, max(1, stored.references))
+
+
+async def change_geometry(state: AppState, category: str, geometry: InputGeometry) -> None:
+    """Begin to inspect a category in another way; its present geometry serves until all references are encoded.
+
+    A change that is under way is given up for this one. CategoryNotFound.
+    """
+    memory_id = state.reference_store.published.memory_id
+    await asyncio.to_thread(state.reference_store.catalogue.geometries.prepare, memory_id, category, geometry.to_json())
     state.background.geometry_changes.soon()
 
 

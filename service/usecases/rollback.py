@@ -14,7 +14,7 @@ from indexer.domain.reference import Reference
 from service.errors import InvalidSetting
 from service.state import AppState
 from service.usecases import onboard
-from service.usecases.settings import check_rho
+from service.usecases.settings import check_fits
 
 # How files of 16 bits a channel are read goes with the references that were read so: it follows them by itself. No
 # detection depends on the classes that defects are given, nor on what waits for review.
@@ -73,16 +73,16 @@ async def roll_back(state: AppState, category: str, evaluation_id: int, after: i
     the settings of then.
 
     So the category is never without references, and a rollback that is cut off is taken up again by the same request.
-    CategoryNotFound, EvaluationNotFound; InvalidSetting when the encoder has other layers now, or the
-    grid is too fine for ρ.
+    CategoryNotFound, EvaluationNotFound; InvalidSetting when the encoder has other layers now, or
+    the grid does not suit ρ or the region of interest.
     """
     catalogue = state.reference_store.catalogue
     changes = await asyncio.to_thread(changes_since, catalogue, category, evaluation_id)
     weights = changes.then.get("layer_weights")
     if weights is not None and len(weights) != len(state.encoder.space.layers):
         raise InvalidSetting("The encoder has other layers than then, which the layer weights are of: no rollback.")
-    if (rho := changes.then.get("rho")) is not None:
-        await check_rho(state, category, rho)
+    settings = cast(SettingsChanges, changes.then)
+    await check_fits(state, category, settings)
     waiting = [reference for reference in changes.removed if reference.id > after]
     step = waiting[:limit]
     outcomes = await onboard.restore(state, category, step) if step else []
@@ -92,5 +92,5 @@ async def roll_back(state: AppState, category: str, evaluation_id: int, after: i
     if changes.added:
         await asyncio.to_thread(state.reference_store.remove, changes.added)
     if changes.then:
-        await asyncio.to_thread(state.reference_store.change_settings, category, cast(SettingsChanges, changes.then))
+        await asyncio.to_thread(state.reference_store.change_settings, category, settings)
     return RolledBack(tuple(changes.then), len(changes.added), restored, None)

@@ -7,10 +7,12 @@ import csv
 import io
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service.background.geometry_changes import GeometryChanges
 from tests.helpers.http_service import check_problem, files, onboard, wait_until_calibrated
 from tests.helpers.part_images import part, shifted, varied
 
@@ -218,6 +220,34 @@ def test_parts_may_lie_anywhere(client: TestClient) -> None:
     client.patch("/categories/disc", json={**finer, "rho": 1}).raise_for_status()
     refused = check_problem(client.patch("/categories/disc", json={"rho": 255}), 422, "invalid-request")
     assert "at most 4096 cells" in refused["detail"]
+
+
+def test_a_change_of_geometry_is_checked_with_the_settings_that_it_comes_with(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onboard(client, "disc", *(part(seed) for seed in range(4)))
+    monkeypatch.setattr(GeometryChanges, "round", lambda *_: None)  # changes stay under way
+
+    def patch(**changes: object) -> httpx.Response:
+        return client.patch("/categories/disc", json=changes)
+
+    def refused(response: httpx.Response) -> str:
+        return str(check_problem(response, 422, "invalid-request")["detail"])
+
+    patch(geometry={"cells": 5000}).raise_for_status()
+    assert refused(patch(rho=255)).endswith("That is the geometry that the category is about to get.")
+    patch(rho=255, geometry={"cells": 49}).raise_for_status()  # in the place of the one that is too fine
+    assert patch(rho=255).json()["settings"]["rho"] == 255
+
+    left = {"polygons": [[[0, 0], [0.4, 0], [0.4, 1], [0, 1]]]}
+    right = {"polygons": [[[0.6, 0], [1, 0], [1, 1], [0.6, 1]]]}
+    right_half = {"resized": [224, 112], "window": [112, 0, 112, 112]}
+    patch(region_of_interest=left).raise_for_status()
+    assert "covers half of no grid cell. That is the geometry" in refused(patch(geometry=right_half))
+    changed = patch(geometry=right_half, region_of_interest=right).raise_for_status().json()
+    assert changed["geometry_change"]["geometry"]["window"] == right_half["window"]
+    assert "covers half of no grid cell. That is the geometry" in refused(patch(region_of_interest=left))
+    patch(geometry={"resized": [128, 128], "window": [8, 8, 112, 112]}, region_of_interest=left).raise_for_status()
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,25 @@ def test_other_proportions_are_letterboxed_and_said_so_or_refused_but_never_squa
         wait_until_calibrated(both, "plate")
 
 
+def test_an_image_of_other_proportions_that_shows_nothing_of_the_region_is_refused_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    with service(tmp_path) as client:
+        onboard(client, "disc", *(square(seed) for seed in range(4)))
+        spot = {"polygons": [[[0.5, 0.5], [0.54, 0.5], [0.54, 0.54], [0.5, 0.54]]]}
+        client.patch("/categories/disc", json={"region_of_interest": spot}).raise_for_status()
+        flat = encode_png(np.full((20, 160, 3), 90, np.uint8))
+        alone = client.post("/detect", data={"category": "disc"}, files=files(flat))
+        assert (alone.status_code, alone.json()["reason"]) == (422, "nothing-inspected"), alone.text
+        assert "160 × 20" in alone.json()["detail"]
+        both = client.post("/detect", data={"category": "disc"}, files=files(flat, square(50))).json()["results"]
+        assert both[0]["error"]["reason"] == "nothing-inspected"
+        assert both[1]["category"] == "disc"
+        added = client.post("/references", data={"category": "disc"}, files=files(flat, square(51)))
+        assert added.status_code == 200, added.text
+        wait_until_calibrated(client, "disc")
+
+
 def test_a_chosen_crop_is_visible_in_roi_image_answer_and_overlay(tmp_path: Path) -> None:
     with service(tmp_path) as client:
         onboard(client, "plate", *(plate(seed) for seed in range(4)))
