@@ -45,6 +45,10 @@ class AddOutcome:
     reference_id: int
 
 
+class NotEncoded(ValueError):
+    """Images that were references a moment ago, and were not encoded for that, are none any more."""
+
+
 @dataclass(frozen=True)
 class AddResult:
     """A committed addition; `version` is the first snapshot that holds everything named here."""
@@ -166,11 +170,11 @@ class ReferenceStore:
         """Make images references of a category, together.
 
         encoded: by sha256, one reference each in the memory's codec; an image that is a live reference already
-        (`find_existing`) may be left out. Returns after the commit, with the snapshot published. An image that is a
-        reference, or comes twice, is a duplicate: adding it again changes nothing. StorageFull when the disk is full,
-        MemoryInactive when the folder has been switched to a memory that these do not fit, GeometryInactive when the
-        category has another geometry by now; then nothing was added. geometry: that they were encoded under, which a
-        new category has from now on; None for `geometry_of`.
+        (`find_existing`) may be left out: NotEncoded, and nothing was added, when it was removed since. Returns after
+        the commit, with the snapshot published. An image that is a reference, or comes twice, is a duplicate: adding it
+        again changes nothing. StorageFull when the disk is full, MemoryInactive when the folder has been switched to a
+        memory that these do not fit, GeometryInactive when the category has another geometry by now; then nothing was
+        added. geometry: that they were encoded under, which a new category has from now on; None for `geometry_of`.
         """
         published = self.published
         geometry = geometry or self.geometry_of(category)
@@ -178,7 +182,7 @@ class ReferenceStore:
         fresh = {source.sha256: source for source in originals if source.sha256 not in existing}
         missing = fresh.keys() - encoded.keys()
         if missing:
-            raise ValueError(f"{len(missing)} new images came without their features")
+            raise NotEncoded(f"{len(missing)} new images came without their features")
         ids, version, added = dict(existing), published.memory.version, set[str]()
         if fresh:
             if any(encoded[sha256].codec != published.memory.codec.name for sha256 in fresh):

@@ -24,7 +24,9 @@ def reading_of_parts(published: PublishedState, category: str | None, stated: Bi
     """
     names = list(published.settings) if category is None else [category]
     stored_as = {published.profiles.get(name, Profile()).stored_as for name in names}
-    depths = {depth for name in names if (depth := published.settings[name].bit_depth) is not None}
+    # One may have been removed meanwhile, or be so new that it has not arrived from another replica.
+    settings = [published.settings.get(name, CategorySettings()) for name in names]
+    depths = {depth for of_category in settings if (depth := of_category.bit_depth) is not None}
     depth = stated if stated is not None else next(iter(depths or {FULL})) if len(depths) < 2 else None
     return Reading(depth, next(iter(stored_as)) if len(stored_as) == 1 else None)
 

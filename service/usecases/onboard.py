@@ -21,7 +21,7 @@ from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences, MemoryBank
-from indexer.references.reference_store import AddOutcome
+from indexer.references.reference_store import AddOutcome, NotEncoded
 from indexer.references.snapshot_loader import PublishedState
 from indexer.references.source_image import SourceImage
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
@@ -87,11 +87,16 @@ async def onboard(
     profile = published.profiles.get(category, Profile())
     notices = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
     originals = [with_appearance(image) for image in images.values()]
-    encoded = await _encode(state, category, list(images.values()))
-    decision = await _screen(state, category, geometry, settings, originals, encoded, refuse)
-    added = await asyncio.to_thread(
-        state.reference_store.add, category, list(decision.accepted.values()), encoded, geometry
-    )
+    encoded: dict[str, EncodedReferences] = {}
+    while True:
+        encoded |= await _encode(state, category, list(images.values()), encoded)
+        decision = await _screen(state, category, geometry, settings, originals, encoded, refuse)
+        accepted = list(decision.accepted.values())
+        try:
+            added = await asyncio.to_thread(state.reference_store.add, category, accepted, encoded, geometry)
+            break
+        except NotEncoded:
+            continue  # one that was a reference already was removed meanwhile
     outcomes: dict[int, AddOutcome | Finding] = dict(zip(decision.accepted, added.outcomes, strict=True))
     outcomes |= decision.refused
     positions = {index: position for position, index in enumerate(images)}  # among those that could be decoded
@@ -136,7 +141,6 @@ async def _restore(
     images = [
         (reference, image) for reference, image in zip(references, read, strict=True) if isinstance(image, DecodedImage)
     ]
-    encoded = await _encode(state, category, [image for _, image in images])
     originals = [
         replace(
             with_appearance(image),
@@ -147,7 +151,14 @@ async def _restore(
     ]
     if originals:  # which would begin a category anew that was removed
         await asyncio.to_thread(state.reference_store.restore_category, category)
-    added = await asyncio.to_thread(state.reference_store.add, category, originals, encoded, geometry)
+    encoded: dict[str, EncodedReferences] = {}
+    while True:
+        encoded |= await _encode(state, category, [image for _, image in images], encoded)
+        try:
+            added = await asyncio.to_thread(state.reference_store.add, category, originals, encoded, geometry)
+            break
+        except NotEncoded:
+            continue  # as in `onboard`
     outcomes = iter(added.outcomes)
     return [next(outcomes) if isinstance(image_or_error, DecodedImage) else image_or_error for image_or_error in read]
 
@@ -181,12 +192,15 @@ async def encode_image(state: AppState, image: DecodedImage) -> EncodedReference
     return await asyncio.wrap_future(state.worker.submit_onboarding(image.prepared, _encoding(state)))
 
 
-async def _encode(state: AppState, category: str, images: Sequence[DecodedImage]) -> dict[str, EncodedReferences]:
-    """By sha256, of the images that are not references of the category yet."""
+async def _encode(
+    state: AppState, category: str, images: Sequence[DecodedImage], done: Collection[str]
+) -> dict[str, EncodedReferences]:
+    """By sha256, of the images that are not references of the category yet, nor among those that are `done`."""
     digests = [image.original.sha256 for image in images]
     existing = await asyncio.to_thread(state.reference_store.find_existing, category, digests)
 
-    fresh = {image.original.sha256: image for image in images if image.original.sha256 not in existing}
+    known = {*existing, *done}
+    fresh = {image.original.sha256: image for image in images if image.original.sha256 not in known}
     encode = _encoding(state)
     futures = [state.worker.submit_onboarding(image.prepared, encode) for image in fresh.values()]
     encoded = await asyncio.gather(*map(asyncio.wrap_future, futures))

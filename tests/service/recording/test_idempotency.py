@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from service.auth import Role, generate_api_key
-from tests.helpers.http_service import check_problem, files
+from tests.helpers.http_service import check_problem, files, onboard
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -40,6 +40,22 @@ def test_a_repeated_key_answers_what_was_recorded(taught: TestClient) -> None:
     assert send("part-8", part(1))[0]["id"] not in {result.get("id") for result in first}
     assert send(None, part(1))[0]["id"] != send(None, part(1))[0]["id"]
     assert count(taught, "twice") == 5
+
+
+def test_a_repeated_key_answers_what_was_recorded_when_the_category_is_gone(client: TestClient) -> None:
+    onboard(client, "disc", part(1), part(2))
+
+    def send() -> tuple[object, ...]:
+        data, headers = {"category": "disc"}, {"Idempotency-Key": "part-7"}
+        answer = client.post("/detect", data=data, files=files(part(3)), headers=headers)
+        assert answer.status_code == 200, answer.text
+        [result] = answer.json()["results"]
+        return result["id"], result["at"], result["score"]
+
+    first = send()
+    client.delete("/categories/disc").raise_for_status()
+    assert send() == first
+    check_problem(client.post("/detect", data={"category": "disc"}, files=files(part(3))), 404, "not-found")
 
 
 def test_one_key_sent_many_times_at_once_is_recorded_once(taught: TestClient) -> None:

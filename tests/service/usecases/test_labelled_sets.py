@@ -19,7 +19,7 @@ from service.app import create_app
 from service.state import AppState
 from service.usecases.labelled_sets import evaluated_set, evaluated_sets, roc_points
 from tests.helpers.data_folder_process import StoreParts
-from tests.helpers.http_service import check_problem, files, settings, wait_until_calibrated
+from tests.helpers.http_service import check_problem, files, running_service, settings, wait_until_calibrated
 from tests.helpers.http_service import onboard as teach
 from tests.helpers.part_images import varied
 from tests.helpers.waiting import eventually
@@ -53,6 +53,27 @@ def evaluated(client: TestClient, images: int, threshold: float | None = None) -
 
     eventually(so, f"no evaluation of {images} images ended", 60)
     return evaluations(client)[0]
+
+
+def test_a_category_created_anew_has_no_evaluations_of_the_removed_one_of_its_name(client: TestClient) -> None:
+    teach(client, "disc", *(varied(seed) for seed in range(5)))
+    fields = {"defective": "false"}
+    client.post("/categories/disc/test-images", data=fields, files=files(varied(90))).raise_for_status()
+    evaluated(client, 1)
+    client.delete("/categories/disc").raise_for_status()
+    client.post("/categories/disc/restore").raise_for_status()
+    assert len(evaluations(client)) >= 1
+    client.delete("/categories/disc").raise_for_status()
+    teach(client, "disc", *(varied(seed) for seed in range(20, 25)))
+    assert evaluations(client) == []
+
+
+def test_images_are_put_into_a_test_set_that_another_replica_has_just_begun(tmp_path: Path) -> None:
+    with running_service(tmp_path) as one, running_service(tmp_path, refresh_interval_ms=3_600_000) as two:
+        teach(one, "disc", *(varied(seed) for seed in range(3)))
+        fields = {"defective": "false"}
+        added = two.post("/categories/disc/test-images", data=fields, files=files(varied(90)))
+        assert added.status_code == 200, added.text
 
 
 def test_a_test_set_is_evaluated_again_after_a_change_and_compared_with_before(tmp_path: Path) -> None:
