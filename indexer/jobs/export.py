@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,7 @@ from indexer.jobs.exported_folder import (
     ExportedFile,
     ExportError,
     Manifest,
+    SavedFile,
 )
 from indexer.s3 import S3Location
 from indexer.storage.durable import durable_write, sync_folder
@@ -37,10 +39,19 @@ from indexer.storage.durable import durable_write, sync_folder
 Progress = Callable[[int, int], None]  # told how many of how many files are done
 
 
+@dataclass(frozen=True)
+class ExportReport:
+    """A finished export. new: files that were not in the target before, of `new_bytes`."""
+
+    manifest: Manifest
+    new: int
+    new_bytes: int
+
+
 class ExportTarget(Protocol):
     """Where an export is written."""
 
-    def save(self, source: Path, file: NamedFile) -> ExportedFile:
+    def save(self, source: Path, file: NamedFile) -> SavedFile:
         """Copy a file, verified. FileFault when the source is missing, unreadable or has another checksum."""
         ...
 
@@ -55,10 +66,10 @@ class _NewFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def save(self, source: Path, file: NamedFile) -> ExportedFile:
+    def save(self, source: Path, file: NamedFile) -> SavedFile:
         """See `ExportTarget.save`."""
         content = copy(source, self._root / file.path, file.sha256)
-        return ExportedFile(content.sha256, content.bytes)
+        return SavedFile(ExportedFile(content.sha256, content.bytes), is_new=True)
 
     def finish(self, manifest: Manifest) -> None:
         """See `ExportTarget.finish`."""
@@ -73,14 +84,18 @@ def export(
     settings: EncoderSettings,
     space: FeatureSpace,
     progress: Progress,
-) -> Manifest:
+    *,
+    read_all: bool = False,
+) -> ExportReport:
     """Write what serving these categories takes, whole or not at all; services may go on meanwhile.
 
     target: a new folder; or a location in a bucket, where it takes the place of an earlier export. settings: of the
-    encoder whose space is given. ExportError, ObjectStorageError, FeatureSpaceMismatch, CategoryNotFound and OSError.
+    encoder whose space is given. read_all: in a bucket, a file of an earlier export is trusted if it has its checksum,
+    and not already if it has its size. ExportError, ObjectStorageError, FeatureSpaceMismatch, CategoryNotFound and
+    OSError.
     """
     if isinstance(target, S3Location):
-        return _write(folder, categories, ExportedBucket(target), settings, space, progress)
+        return _write(folder, categories, ExportedBucket(target, read_all=read_all), settings, space, progress)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"{target} is not empty: export into a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,10 +104,10 @@ def export(
         made.mkdir(mode=0o700)  # it holds the hashes of keys
         (made / ORIGINALS).mkdir()
         (made / SEGMENTS).mkdir()
-        manifest = _write(folder, categories, _NewFolder(made), settings, space, progress)
+        report = _write(folder, categories, _NewFolder(made), settings, space, progress)
         made.rename(target)
         sync_folder(target.parent)
-    return manifest
+    return report
 
 
 def _write(
@@ -102,7 +117,7 @@ def _write(
     settings: EncoderSettings,
     space: FeatureSpace,
     progress: Progress,
-) -> Manifest:
+) -> ExportReport:
     with (
         _opened(folder) as catalogue,
         folder.lock.shared(),  # no file is deleted meanwhile
@@ -126,11 +141,11 @@ def _write(
             *of_encoder,
             *_below(folder.root / CONVERTED, CONVERTED),
         ]
-        files = {}
+        saved: dict[str, SavedFile] = {}
         for index, (source, file) in enumerate(named):
             progress(index, len(named))
             try:
-                files[file.path] = target.save(source, file)
+                saved[file.path] = target.save(source, file)
             except FileFault as fault:
                 raise ExportError(f"{source}: {fault}; see `touchstone verify`") from fault
         manifest = Manifest(
@@ -140,11 +155,12 @@ def _write(
             encoder=ExportedEncoder(model, settings.layers, settings.dtype, settings.runtime),
             fingerprint=space.fingerprint,
             references=counts,
-            files=files,
+            files={path: saved_file.file for path, saved_file in saved.items()},
         )
         target.finish(manifest)
         progress(len(named), len(named))
-    return manifest
+    new = [saved_file.file.bytes for saved_file in saved.values() if saved_file.is_new]
+    return ExportReport(manifest, len(new), sum(new))
 
 
 @contextmanager

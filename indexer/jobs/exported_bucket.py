@@ -9,29 +9,36 @@ from pathlib import Path
 
 from indexer.domain.stored_file import NamedFile
 from indexer.jobs.checked_files import FileFault, content_of
-from indexer.jobs.exported_folder import MANIFEST, ExportedFile, ExportError, Manifest, no_manifest
+from indexer.jobs.exported_folder import MANIFEST, ExportedFile, ExportError, Manifest, SavedFile, no_manifest
 from indexer.jobs.object_store import ObjectStore
 from indexer.s3 import S3Location
 
 
 class ExportedBucket:
-    """At a location, of which nothing is ever deleted. Satisfies `ExportTarget`. ObjectStorageError."""
+    """At a location, of which nothing is ever deleted. Satisfies `ExportTarget`. ObjectStorageError.
 
-    def __init__(self, location: S3Location) -> None:
+    read_all: read what is there already for its checksum, and not only compare its size.
+    """
+
+    def __init__(self, location: S3Location, *, read_all: bool = False) -> None:
         self._location = location
         self._store = ObjectStore(location)
+        self._read_all = read_all
 
-    def save(self, source: Path, file: NamedFile) -> ExportedFile:
-        """See `ExportTarget.save`. What is there already, with its size, is not sent again."""
+    def save(self, source: Path, file: NamedFile) -> SavedFile:
+        """See `ExportTarget.save`. What is there already, and whole as far as it was looked at, is not sent again."""
         content = content_of(source)
         if file.sha256 is not None and content.sha256 != file.sha256:
             raise FileFault("damaged")
-        path = _object(content.sha256)
+        path, is_new = _object(content.sha256), False
         try:
             self._store.check_size(path, content.bytes)
+            if self._read_all:
+                self._store.check(path, content.sha256)
         except FileFault:
             self._store.send(source, path)
-        return ExportedFile(content.sha256, content.bytes)
+            is_new = True
+        return SavedFile(ExportedFile(content.sha256, content.bytes), is_new)
 
     def finish(self, manifest: Manifest) -> None:
         """See `ExportTarget.finish`."""
@@ -52,7 +59,8 @@ class ExportedBucket:
         try:
             self._store.fetch(_object(file.sha256), target, file.sha256)
         except FileFault as fault:
-            raise ExportError(f"{self._location}/{_object(file.sha256)} ({path}): {fault}; export again") from fault
+            name = f"{self._location}/{_object(file.sha256)} ({path})"
+            raise ExportError(f"{name}: {fault}; export again with --check") from fault
 
 
 def _object(sha256: str) -> str:

@@ -36,6 +36,14 @@ class ExportedFile:
 
 
 @dataclass(frozen=True)
+class SavedFile:
+    """A file that is in an export's target. is_new: it was written there just now, and not by an earlier export."""
+
+    file: ExportedFile
+    is_new: bool
+
+
+@dataclass(frozen=True)
 class ExportedEncoder:
     """Its settings; model: as `TOUCHSTONE_ENCODER`, or a path in the folder that begins with `ENCODER`."""
 

@@ -26,12 +26,13 @@ class ImageStore:
     def write(self, data: bytes, suffix: str) -> str:
         """Keep these bytes durably and return their sha256. Call it inside `StoreLock.shared()`.
 
-        Raises StorageFull when there is no room.
+        A file of that name which does not hold them, damaged since, is replaced. Raises StorageFull when there is no
+        room.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256, suffix)
         make_folder(path.parent)
-        if path.is_file() and path.stat().st_size == len(data):
+        if _holds(path, data):
             sync_folder(path.parent)  # whoever wrote it may not have come this far yet
             return sha256
         write_durably({path: data})
@@ -46,3 +47,10 @@ class ImageStore:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise OriginalUnreadable(sha256, "checksum")
         return data
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:  # missing, or the disk cannot read it
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,12 @@ from indexer.cli.options import Data, DatabaseUrl, EncoderName, fail, read_setti
 def export(
     categories: Annotated[list[str], typer.Argument(help="Categories to export.", metavar="CATEGORY")],
     to: Annotated[str, typer.Option(help="New folder, or s3://BUCKET/PREFIX; `touchstone serve --from` serves it.")],
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="In a bucket, also verify the checksums of files sent before; replace damaged ones."
+        ),
+    ] = False,
     data: Data = None,
     encoder: EncoderName = None,
     database_url: DatabaseUrl = None,
@@ -22,8 +29,8 @@ def export(
     API keys, and a checksum of every file. It holds no inspections. Services may run meanwhile.
 
     Into a bucket, with the extra `s3`: an export takes the place of an earlier one there, and only new files are sent.
-    Endpoint and credentials come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ~/.aws or the
-    machine's role.
+    A file sent before is trusted if its size is unchanged; with --check, if its checksum is. Endpoint and credentials
+    come from AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ~/.aws or the machine's role.
 
     \b
     touchstone export bracket bottle --to press-4
@@ -52,11 +59,13 @@ def export(
 
     try:
         target = location_of(to)
+        if check and isinstance(target, Path):
+            fail("--check is for a bucket: into a folder every file is written anew")
         folder = DataFolder.existing(settings.data, settings.database_url)
         loaded = load_encoder(encoder_of_memory(settings))
         with progress() as shown:
             report = shown.task("files").reach
-            done = run(folder, categories, target, settings.encoder_settings, loaded.space, report)
+            done = run(folder, categories, target, settings.encoder_settings, loaded.space, report, read_all=check)
     except (
         EncoderError,
         ExportError,
@@ -67,6 +76,8 @@ def export(
         OSError,
     ) as error:
         fail(str(error))
-    size = sum(file.bytes for file in done.files.values())
-    listed = ", ".join(f"{name} ({count} references)" for name, count in done.references.items())
-    print(f"{to}: {listed}; {len(done.files)} files, {size / 1e6:.1f} MB")
+    files = done.manifest.files
+    size = sum(file.bytes for file in files.values())
+    listed = ", ".join(f"{name} ({count} references)" for name, count in done.manifest.references.items())
+    new = f"{done.new} of them new ({done.new_bytes / 1e6:.1f} MB)"
+    print(f"{to}: {listed}; {len(files)} files, {size / 1e6:.1f} MB, {new}")

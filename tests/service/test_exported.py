@@ -142,6 +142,7 @@ def test_what_cannot_be_exported_is_said_in_one_line_and_leaves_nothing(
     for arguments, said in (
         (("disc", "gone", "--to", str(tmp_path / "new")), "no category 'gone'"),
         (("disc", "--to", str(exported)), "is not empty"),
+        (("disc", "--to", str(tmp_path / "new"), "--check"), "--check is for a bucket"),
         (("disc", "--to", str(tmp_path / "new"), "--encoder", "builtin"), "export with its own encoder"),
     ):
         done = touchstone("export", *arguments, data=original.data)

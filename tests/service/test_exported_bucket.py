@@ -42,9 +42,11 @@ def taught(data: Path, **counts: int) -> None:
     assert touchstone("index", parts, data=data).exit_code == 0
 
 
-def exported(data: Path, to: str | Path, *categories: str) -> None:
+def exported(data: Path, to: str | Path, *categories: str) -> str:
+    """The line that the command prints."""
     done = touchstone("export", *categories, "--to", to, data=data)
     assert done.exit_code == 0, done.stderr
+    return done.stdout
 
 
 def serving(source: str | Path, copy: Path | None, folder: Path) -> ServerProcess:
@@ -176,11 +178,13 @@ def test_a_changed_file_or_an_unfinished_export_in_the_bucket_is_named_and_the_c
     changed, missing = bucket.keys(f"{prefix}/files/")[:2]
     bucket.put(changed, bucket.get(changed)[::-1])
     assert f"s3://plant/{changed} (" in (line := refused(url, tmp_path / "new", tmp_path))
-    assert line.endswith("): damaged; export again")
-    bucket.client.delete_object(Bucket="plant", Key=changed)
+    assert line.endswith("): damaged; export again with --check")
+    assert ", 0 of them new" in exported(data, url, "disc")  # since its size is right
+    assert refused(url, tmp_path / "new", tmp_path) == line
+    assert ", 1 of them new" in exported(data, url, "disc", "--check")
     bucket.client.delete_object(Bucket="plant", Key=missing)
-    assert refused(url, tmp_path / "new", tmp_path).endswith("): missing; export again")
-    exported(data, url, "disc")  # which sends what is missing
+    assert refused(url, tmp_path / "new", tmp_path).endswith("): missing; export again with --check")
+    assert ", 1 of them new" in exported(data, url, "disc")  # which sends what is missing
     with serving(url, tmp_path / "new", tmp_path) as server:
         assert categories(server) == ["disc"]
 

@@ -55,6 +55,14 @@ def written(store: SegmentStore, count: int = 4) -> SegmentFile:
     return store.write(*arrays(header(count)), header(count))
 
 
+@pytest.mark.parametrize("damage", [b"another image", b"an imagE"], ids=["length", "content"])
+def test_an_image_that_comes_again_replaces_a_damaged_file(originals: ImageStore, damage: bytes) -> None:
+    sha256 = originals.write(b"an image", ".png")
+    originals.path(sha256, ".png").write_bytes(damage)
+    assert originals.write(b"an image", ".png") == sha256
+    assert originals.read(sha256, ".png") == b"an image"
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(0, 4),
