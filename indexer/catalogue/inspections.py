@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Literal, cast
 
 from sqlalchemy import ColumnElement, Connection, exists, func, insert, or_, select
@@ -84,6 +85,12 @@ class Inspections:
         """Inspections newest first. Raises InvalidCursor."""
         with self._transactions.reading() as connection:
             return inspection_page(connection, _conditions(matching or InspectionFilter()), cursor, limit)
+
+    def times(self, since: datetime) -> dict[str, datetime]:
+        """The time of every inspection from a time on, by id."""
+        statement = select(InspectionRow.id, InspectionRow.at).where(InspectionRow.at >= since)
+        with self._transactions.reading() as connection:
+            return {row.id: row.at for row in connection.execute(statement)}
 
     def iterate(self, matching: InspectionFilter | None = None) -> Iterator[Inspection]:
         """Every matching inspection, newest first, read page by page so that no transaction stays open."""

@@ -53,7 +53,11 @@ class Subscriber:
 
 
 class InspectionStream:
-    """Polls for new inspections while there are subscribers, and sends each the matching ones."""
+    """Polls for new inspections while there are subscribers, and sends each the matching ones.
+
+    Their times come from the clocks of all replicas, and a clock may be set back: one that is ahead of this process's
+    clock does not keep others from being sent.
+    """
 
     def __init__(self, inspections: Inspections) -> None:
         self._inspections = inspections
@@ -61,6 +65,7 @@ class InspectionStream:
         self._lock = threading.Lock()
         self._since = datetime.now(UTC)
         self._sent: dict[str, datetime] = {}
+        self._begins = True  # nothing is known of what was recorded before
         self._closed = False
 
     def round(self, _: threading.Event) -> None:
@@ -87,7 +92,7 @@ class InspectionStream:
         subscriber = Subscriber(filter, asyncio.get_running_loop())
         with self._lock:
             if not self._subscribers:  # nobody has heard of what came since the last one left
-                self._since, self._sent = datetime.now(UTC) - MAX_RECORDING_DELAY, {}
+                self._since, self._begins = datetime.now(UTC) - MAX_RECORDING_DELAY, True
             self._subscribers.add(subscriber)
         if self._closed:
             subscriber.end()
@@ -104,7 +109,25 @@ class InspectionStream:
 
     def _fresh(self) -> list[Inspection]:
         """What was recorded and not sent yet, oldest first."""
-        filter = InspectionFilter(since=self._since)
+        now = datetime.now(UTC)
+        if now < self._since:  # the clock was set back
+            self._since, self._begins = now - MAX_RECORDING_DELAY, True
+        ahead = now + MAX_RECORDING_DELAY
+        if self._begins:
+            self._sent, self._begins = self._inspections.times(ahead), False
+        fresh = self._unsent(InspectionFilter(since=self._since))
+        self._sent |= {inspection.id: inspection.at for inspection in fresh}
+        if self._sent and max(self._sent.values()) > ahead:  # pages of those may hide what has the right time
+            hidden = self._unsent(InspectionFilter(since=self._since, until=ahead))
+            self._sent |= {inspection.id: inspection.at for inspection in hidden}
+            fresh += hidden
+        if self._sent:
+            self._since = max(self._since, min(now, max(self._sent.values())) - MAX_RECORDING_DELAY)
+            self._sent = {key: at for key, at in self._sent.items() if at >= self._since}
+        return sorted(fresh, key=lambda inspection: (inspection.at, inspection.id))
+
+    def _unsent(self, filter: InspectionFilter) -> list[Inspection]:
+        """The matching inspections that were not sent, as far as one page after the other has some."""
         fresh: list[Inspection] = []
         cursor: str | None = None
         while True:
@@ -113,12 +136,7 @@ class InspectionStream:
             fresh += new
             cursor = page.next_cursor
             if cursor is None or not new:
-                break
-        self._sent |= {inspection.id: inspection.at for inspection in fresh}
-        if self._sent:
-            self._since = max(self._since, max(self._sent.values()) - MAX_RECORDING_DELAY)
-            self._sent = {key: at for key, at in self._sent.items() if at >= self._since}
-        return fresh[::-1]
+                return fresh
 
 
 def inspection_event(inspection: Inspection) -> str:

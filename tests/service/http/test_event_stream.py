@@ -7,11 +7,11 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.catalogue.catalogue import Catalogue
@@ -69,6 +69,9 @@ class Counted:
     def page(self, *arguments: object, **more: object) -> object:
         self.reads += 1
         return self._inspections.page(*arguments, **more)  # type: ignore[arg-type]
+
+    def times(self, since: datetime) -> dict[str, datetime]:
+        return self._inspections.times(since)
 
 
 class Ear:
@@ -185,6 +188,63 @@ def test_an_inspection_recorded_after_a_later_one_or_after_connecting_is_told(
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["while-listening", "before"])
+def test_inspections_with_times_ahead_hide_no_others_and_are_sent_once(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    """Those of a replica whose clock is ahead, or from before the clock was set back."""
+
+    async def run() -> None:
+        monkeypatch.setattr(feeds, "_PAGE", 3)
+        feed = InspectionStream(catalogue.inspections)
+        early = [inspection(at=datetime.now(UTC) + timedelta(hours=1)) for _ in range(7)]
+        if earlier:
+            catalogue.inspections.record(early)
+        async with listening(feed) as ear:
+            await look(feed)
+            if not earlier:
+                catalogue.inspections.record(early)
+            await look(feed)
+            assert ear.told == ([] if earlier else [each.id for each in early])
+            ear.told.clear()
+            for _ in range(2):
+                made = [inspection() for _ in range(2)]
+                ahead = inspection(at=datetime.now(UTC) + timedelta(hours=2))
+                catalogue.inspections.record([*made, ahead])
+                await look(feed)
+                await look(feed)
+                assert ear.told == [*(each.id for each in made), ahead.id]
+                ear.told.clear()
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_is_set_back_stops_no_stream(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ahead:
+            return super().now(tz) + timedelta(hours=1)
+
+    async def run() -> None:
+        feed = InspectionStream(catalogue.inspections)
+        with monkeypatch.context() as patched:
+            patched.setattr(feeds, "datetime", Ahead)
+            async with listening(feed) as ear:
+                before = [inspection(at=Ahead.now(UTC)) for _ in range(3)]
+                catalogue.inspections.record(before)
+                await look(feed)
+                assert ear.told == [each.id for each in before]
+                ear.told.clear()
+                patched.undo()
+                after = inspection()
+                catalogue.inspections.record([after])
+                await look(feed)
+                await look(feed)
+                assert ear.told == [after.id]
+
+    asyncio.run(run())
+
+
 def test_more_than_a_page_between_two_polls_is_delivered_completely(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +325,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
     catalogue.close()
 
 
+@settings(deadline=None)  # a query waits for whatever else the machine does
 @given(
     matching=st.builds(
         InspectionFilter,
