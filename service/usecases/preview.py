@@ -25,6 +25,8 @@ from service.inference.decoder import ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState
 
+Basis = Literal["none", "stored", "measured", "estimated"]
+
 MAX_SEARCHED = 48  # references searched for anew; with as many or fewer nothing is estimated
 MAX_MEASURED = 512  # references measured anew from the searches that are kept, which takes milliseconds each
 
@@ -67,7 +69,7 @@ class Preview:
     version: int
     before: Calibration | None
     after: Calibration | None
-    basis: Literal["none", "stored", "measured", "estimated"]
+    basis: Basis
     measured: int
     searched_again: bool
     references: tuple[tuple[int, SettingsComparison], ...]
@@ -113,22 +115,26 @@ async def preview(state: AppState, name: str, now: CategorySettings, then: Categ
         else {inspection.id for inspection in recent if before is None or inspection.calibration_key != before.key}
     )
     references = () if before is None or after is None else tuple(_pairs(before, after))
-    basis: Literal["none", "stored", "measured", "estimated"] = "stored"
-    if after is None:
-        basis = "none"
-    elif rescored:
-        basis = "measured" if estimate is not None and estimate.measured == len(after) else "estimated"
     return Preview(
         version=memory.version,
         before=before,
         after=after,
-        basis=basis,
+        basis=_basis(after, estimate, rescored=rescored),
         measured=0 if estimate is None else estimate.measured,
         searched_again=rescored,
         references=tuple((one, compared(old, new)) for one, old, new in references),
         inspections=tuple((inspection, parts[inspection.id]) for inspection in recent if inspection.id in parts),
         stale=frozenset(stale),
     )
+
+
+def _basis(after: Calibration | None, estimate: WhatIf | None, *, rescored: bool) -> Basis:
+    """Where the new threshold comes from; `none` also of a calibration without a score, as of a single reference."""
+    if after is None or not len(after):
+        return "none"
+    if not rescored:
+        return "stored"
+    return "measured" if estimate is not None and estimate.measured == len(after) else "estimated"
 
 
 def _pairs(
