@@ -1,14 +1,9 @@
 """Exact patch search over the retrieved references, by interchangeable engines."""
 
-from importlib.util import find_spec
-
-import torch
-
-from indexer.memory.device_cache import code_source_for
 from indexer.search.batched_search import SearchCoroutine, run_batched
 from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, PatchSearchEngine, best_similarities
+from indexer.search.engine_choice import choose_engine
 from indexer.search.faiss_engine import FaissEngine
-from indexer.search.native import instruction_sets
 from indexer.search.native_engine import NativeEngine
 from indexer.search.neighbourhood import neighbour_cells
 from indexer.search.torch_engine import TorchEngine
@@ -27,19 +22,3 @@ __all__ = [
     "neighbour_cells",
     "run_batched",
 ]
-
-
-def choose_engine(device: torch.device, memory_share: float = 0.5) -> PatchSearchEngine:
-    """The engine the service uses on this device: Triton's on CUDA where Triton is installed, the compiled one on a CPU
-    that has its instructions, else torch's.
-
-    memory_share: the share of the device's memory that codes may take; of no meaning on the CPU.
-    """
-    if device.type == "cpu" and instruction_sets():
-        return NativeEngine()
-    codes = code_source_for(device, memory_share)
-    if device.type == "cuda" and find_spec("triton"):
-        from indexer.search.triton_engine import TritonEngine  # not installed everywhere, and slow to import
-
-        return TritonEngine(device, codes)
-    return TorchEngine(device, codes)

@@ -10,7 +10,7 @@ import os
 from touchstone_line_agent.config import CsvSink
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.payloads import record_payload
-from touchstone_line_agent.sinks import SinkFailed
+from touchstone_line_agent.sinks.base import SinkFailed
 
 _COLUMNS = (
     "sequence",

@@ -11,7 +11,7 @@ from touchstone_client import IMAGE_SUFFIXES
 from touchstone_line_agent.config import FolderSink
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.payloads import record_payload
-from touchstone_line_agent.sinks import SinkFailed
+from touchstone_line_agent.sinks.base import SinkFailed
 
 
 class FolderRecords:

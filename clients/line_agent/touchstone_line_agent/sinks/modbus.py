@@ -14,7 +14,7 @@ from pymodbus.pdu import ModbusPDU
 
 from touchstone_line_agent.config import ModbusSink
 from touchstone_line_agent.part import GateDecision, Part
-from touchstone_line_agent.sinks import SinkFailed
+from touchstone_line_agent.sinks.base import SinkFailed
 
 log = logging.getLogger("touchstone.line_agent")
 

@@ -9,7 +9,7 @@ from touchstone_line_agent.config import MqttSink
 from touchstone_line_agent.mqtt_connection import BrokerUnreachable, MqttConnection
 from touchstone_line_agent.part import GateDecision, Part, Record
 from touchstone_line_agent.payloads import decision_payload, record_payload
-from touchstone_line_agent.sinks import SinkFailed
+from touchstone_line_agent.sinks.base import SinkFailed
 
 _CONFIRM_RECORD_S = 10.0
 _CONFIRM_DECISION_S = 0.5

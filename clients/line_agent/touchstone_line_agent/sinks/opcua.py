@@ -10,7 +10,7 @@ from asyncua.client.client import Client
 
 from touchstone_line_agent.config import OpcuaSink
 from touchstone_line_agent.part import GateDecision, Part
-from touchstone_line_agent.sinks import SinkFailed
+from touchstone_line_agent.sinks.base import SinkFailed
 
 _CONNECT_TIMEOUT_S = 2.0
 _WRITE_TIMEOUT_S = 0.5

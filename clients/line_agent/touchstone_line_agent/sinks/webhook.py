@@ -8,7 +8,7 @@ from touchstone_client.proxies import proxy_options
 from touchstone_line_agent.config import WebhookSink
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.payloads import record_payload
-from touchstone_line_agent.sinks import RecordFailed, RecordRejected, SinkFailed
+from touchstone_line_agent.sinks.base import RecordFailed, RecordRejected, SinkFailed
 
 _TIMEOUT_S = 10.0
 _REJECTING_STATUSES = frozenset({400, 413, 415, 422})  # this record would always get the same response

@@ -9,7 +9,7 @@ import threading
 import cv2
 
 from touchstone_line_agent.config import CameraSource
-from touchstone_line_agent.sources import CaptureFailed, Frame
+from touchstone_line_agent.sources.base import CaptureFailed, Frame
 from touchstone_line_agent.sources.frame_encoding import encode_png
 
 log = logging.getLogger("touchstone.line_agent")

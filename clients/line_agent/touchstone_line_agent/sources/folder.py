@@ -16,7 +16,7 @@ from typing import TypeVar
 from touchstone_client.text import sanitize
 from touchstone_line_agent.config import FolderSource
 from touchstone_line_agent.part import InspectionResult
-from touchstone_line_agent.sources import CapturedImage
+from touchstone_line_agent.sources.base import CapturedImage
 from touchstone_line_agent.sources.completeness import is_complete
 from touchstone_line_agent.sources.folder_listing import HIDDEN, FileState, WatchedFolder, file_state
 

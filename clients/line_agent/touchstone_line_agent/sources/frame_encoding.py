@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from touchstone_line_agent.sources import CaptureFailed
+from touchstone_line_agent.sources.base import CaptureFailed
 
 _FAST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _MAX_JPEG_SIDE = 640

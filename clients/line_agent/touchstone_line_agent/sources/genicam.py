@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from touchstone_line_agent.config import GenicamSource
-from touchstone_line_agent.sources import CaptureFailed, Frame
+from touchstone_line_agent.sources.base import CaptureFailed, Frame
 from touchstone_line_agent.sources.frame_encoding import encode_png
 
 _CHANNELS = {"Mono8": 1, "Mono10": 1, "Mono12": 1, "Mono14": 1, "Mono16": 1, "BGR8": 3}  # unpacked: 8 or 16 bits

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 
 from touchstone_line_agent.config import VideoSource
-from touchstone_line_agent.sources import CapturedImage, CaptureFailed, Frame
+from touchstone_line_agent.sources.base import CapturedImage, CaptureFailed, Frame
 from touchstone_line_agent.sources.frame_encoding import encode_png
 
 
