@@ -16,6 +16,7 @@ from indexer.detection.regions import find_regions
 from indexer.domain.category import CategorySettings
 from indexer.domain.encoding import Encoding
 from indexer.domain.errors import NoReferencesError
+from indexer.domain.geometry import Size
 from indexer.domain.profile import CalibrationKind
 from indexer.domain.region import Region
 from indexer.domain.scoring_settings import ScoringSettings
@@ -211,12 +212,15 @@ def judge(
     category: str,
     criteria: Criteria,
     exclude_rows: Sequence[int] = (),
+    image_size: Size | None = None,
 ) -> JudgedImage:
-    """Judge one image of a known category as `Detector.detect` does, in one call. NoReferencesError.
+    """Judge one image of a known category as `Detector.detect` does, in one call. NoReferencesError, NothingInspected.
 
-    exclude_rows: rows of the memory that are left out.
+    exclude_rows: rows of the memory that are left out. image_size: (width, height) of the image, which may have other
+    proportions than its category; None for one that fits.
     """
-    steps = score_steps(memory, engine, features, criteria.scoring, category, exclude_rows)
+    frame = memory.frame(category, image_size)
+    steps = score_steps(memory, engine, features, criteria.scoring, category, exclude_rows, frame)
     [result] = run_batched(engine, memory, [steps])
     if isinstance(result, Exception):
         raise result

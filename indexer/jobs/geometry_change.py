@@ -68,7 +68,7 @@ class GeometryChangeJob:
         encode: encodes some references under a geometry. calibrate: once all are encoded, makes the category's
         calibration of them, which is kept with the switch. stopping: asked between batches; Stopped then.
         drop_unreadable: remove references whose images are missing or damaged, instead of raising ImagesUnreadable.
-        GeometryNotFound when the change was given up meanwhile.
+        GeometryNotFound when the change was given up meanwhile, CategoryNotFound when the category was removed.
         """
         dropped: list[Reference] = []
         while True:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from indexer.calibration.leave_one_out import leave_one_out
 from indexer.calibration.serialisation import to_stored
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import GeometryNotFound
+from indexer.domain.errors import CategoryNotFound, GeometryNotFound
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.reference import Reference
@@ -78,7 +78,7 @@ class GeometryChanges:
                 calibrate=lambda memory: self._calibrated(memory, record.category, stopping),
                 stopping=stopping.is_set,
             )
-        except (Stopped, GeometryNotFound):  # another round, or given up
+        except (Stopped, GeometryNotFound, CategoryNotFound):  # another round, or given up
             return
         except ImagesUnreadable as unreadable:
             names = ", ".join(f"{reference.id} ({reference.filename})" for reference in unreadable.references[:3])

@@ -12,7 +12,7 @@ from indexer.calibration.what_if import WhatIf, estimate_calibration
 from indexer.detection.decision import decide
 from indexer.detection.detector import Criteria, JudgedImage, judge
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import NoReferencesError, OriginalUnreadable
+from indexer.domain.errors import GeometryInactive, NoReferencesError, NothingInspected, OriginalUnreadable
 from indexer.domain.inspection import Inspection, InspectionFilter
 from indexer.domain.reading import Reading
 from indexer.domain.scoring_settings import ScoringSettings
@@ -21,7 +21,7 @@ from indexer.imaging.decode import ImageRejected
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
 from service.background.worker_steps import await_steps
-from service.inference.decoder import ImageFile, Upload
+from service.inference.decoder import DecodedImage, ImageFile, Upload
 from service.inference.worker import JobContext
 from service.state import AppState
 
@@ -185,29 +185,33 @@ async def _search_again(
         if isinstance(decoded, ImageRejected):
             continue
         existing = await asyncio.to_thread(state.reference_store.find_existing, name, [sha256])
-        work = _judge_twice(state, name, tuple(existing.values()), now, then)
+        work = _judge_twice(state, decoded, name, tuple(existing.values()), now, then)
         waiting[inspection.id] = asyncio.wrap_future(state.worker.submit_onboarding(decoded.prepared, work))
     outcomes = await asyncio.gather(*waiting.values(), return_exceptions=True)
     judged = {}
     for inspection_id, outcome in zip(waiting, outcomes, strict=True):
         if isinstance(outcome, SettingsComparison):
             judged[inspection_id] = outcome
-        elif not isinstance(outcome, NoReferencesError):
+        elif not isinstance(outcome, NoReferencesError | NothingInspected):
             raise outcome
     return judged
 
 
 def _judge_twice(
-    state: AppState, name: str, own: Sequence[int], now: Criteria, then: Criteria
+    state: AppState, image: DecodedImage, name: str, own: Sequence[int], now: Criteria, then: Criteria
 ) -> Callable[[JobContext], SettingsComparison]:
+    size = image.original.width, image.original.height
+
     def work(context: JobContext) -> SettingsComparison:
         memory, features = context.memory, context.features
+        if memory.geometry_of(name) != image.prepared.placement.geometry:
+            raise GeometryInactive("the category has another geometry since the image was prepared")
         without = [row for row, one in enumerate(memory.ids.tolist()) if one in own] if own else []
-        after = judge(memory, state.engine, features, name, then, without)
+        after = judge(memory, state.engine, features, name, then, without, size)
         if (now.scoring.k, now.scoring.rho) == (then.scoring.k, then.scoring.rho):  # the search is the same
             before = after.rejudged(features, now)
         else:
-            before = judge(memory, state.engine, features, name, now, without)
+            before = judge(memory, state.engine, features, name, now, without, size)
         return SettingsComparison(JudgedScore.of(before), JudgedScore.of(after))
 
     return work

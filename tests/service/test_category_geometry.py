@@ -28,9 +28,11 @@ from service.settings import Settings
 from service.state import AppState
 from tests.helpers.commands import touchstone
 from tests.helpers.http_service import files, onboard, wait_until_calibrated
+from tests.helpers.metrics import scrape, value
 from tests.helpers.part_images import PLACES, part, plate
 from tests.helpers.postgres_server import PostgresServer
 from tests.helpers.server_process import ServerProcess
+from tests.helpers.waiting import PATIENCE, eventually
 
 UNSIZED = {"RESIZE": "", "CROP": "", "ENCODER": "filterbank"}
 
@@ -336,6 +338,26 @@ def test_a_killed_change_goes_on_after_a_restart(tmp_path: Path, kind: str, requ
         assert second.stop() == 0
     checked = touchstone("verify", data=data, DATABASE_URL=more.get("DATABASE_URL", ""))
     assert checked.exit_code == 0, checked.stdout + checked.stderr
+
+
+def test_a_category_that_is_removed_while_its_geometry_changes_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = GeometryChanges._encode
+    running = AppState.start(Settings(data=tmp_path, device="cpu", encoder="filterbank"))
+
+    def removing(self: GeometryChanges, references: Sequence[Reference], geometry: InputGeometry) -> Reencoded:
+        encoded = encode(self, references, geometry)
+        running.reference_store.remove_category("disc")
+        return encoded
+
+    with TestClient(create_app(running), base_url="http://localhost") as client:
+        onboard(client, "disc", *(square(seed) for seed in range(3)))
+        monkeypatch.setattr(GeometryChanges, "_encode", removing)
+        client.patch("/categories/disc", json={"geometry": {"cells": 100}}).raise_for_status()
+        eventually(lambda: client.get("/categories").json()["categories"] == [], "it was not removed")
+        running.background.geometry_changes.soon().result(PATIENCE)
+        assert value(scrape(client), "background_failures_total", task="geometry") == 0
 
 
 def test_a_failing_geometry_change_does_not_block_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Message
 
-from tests.helpers.http_service import files, onboard, wait_until_calibrated
-from tests.helpers.part_images import part
+from indexer.imaging.decode import read_image
+from indexer.imaging.encode import encode_png
+from indexer.memory import MemoryBank
+from service.app import create_app
+from service.state import AppState
+from tests.helpers.commands import touchstone
+from tests.helpers.http_service import (
+    check_problem,
+    files,
+    inspect,
+    onboard,
+    running_service,
+    settings,
+    wait_until_calibrated,
+)
+from tests.helpers.new_catalogue import new_data_folder
+from tests.helpers.part_images import part, varied
+from tests.helpers.waiting import PATIENCE, eventually
 
 
 def previewed(client: TestClient, **settings: object) -> dict[str, Any]:
@@ -151,3 +171,41 @@ def test_a_preview_whose_client_has_gone_ends_and_encodes_nothing(inspected: Tes
     assert encoded() == before
     assert previewed(inspected, k=4)["searched_again"], "the next one need not wait"
     assert encoded() != before
+
+
+def test_an_image_of_other_proportions_is_previewed_as_it_was_judged(tmp_path: Path) -> None:
+    with running_service(tmp_path) as client:
+        onboard(client, "disc", *(varied(seed) for seed in range(6)))
+        client.patch(
+            "/categories/disc", json={"geometry": {"cells": 49, "on_mismatch": "letterbox"}}
+        ).raise_for_status()
+        eventually(lambda: client.get("/categories/disc").json()["geometry_change"] is None, "it was not changed", 60)
+        wait_until_calibrated(client, "disc")
+        tall = encode_png(np.ascontiguousarray(read_image(varied(7, scratched=True)).rgb()[:, 30:110]))
+        recorded = inspect(client, tall, category="disc")
+        assert [notice["kind"] for notice in recorded["notices"]] == ["other_proportions"]
+        [image] = previewed(client, k=5)["inspections"]
+        assert image["before"]["score"] == pytest.approx(recorded["score"], abs=1e-6)
+
+
+def test_a_change_of_geometry_during_a_preview_is_a_problem_to_retry(tmp_path: Path) -> None:
+    new_data_folder(tmp_path)
+    running = AppState.start(settings(tmp_path, encoder="filterbank", refresh_interval_ms=3_600_000))
+    release, blocked = threading.Event(), threading.Event()
+
+    def block(_: MemoryBank) -> None:
+        blocked.set()
+        release.wait(PATIENCE)
+
+    with TestClient(create_app(running), base_url="http://localhost") as client, ThreadPoolExecutor(1) as pool:
+        onboard(client, "disc", *(varied(seed) for seed in range(3)))
+        inspect(client, varied(7), category="disc")
+        running.worker.submit_calibration(block)
+        assert blocked.wait(PATIENCE)
+        previewing = pool.submit(client.post, "/categories/disc/preview", json={"rho": 0})
+        eventually(lambda: running.worker.queue_stats()["onboard"][0] == 1, "the image is not searched again")
+        changed = touchstone("rebuild", "--category", "disc", "--cells", "9", "--encoder", "filterbank", data=tmp_path)
+        assert changed.exit_code == 0, changed.stderr
+        running.reference_store.refresh()
+        release.set()
+        check_problem(previewing.result(PATIENCE), 503, "geometry-changed")
