@@ -73,6 +73,12 @@ def _configure(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> Non
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    # SQLite's own knows A to Z only: searching for "öse" would not find "Öse", as it does in PostgreSQL.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _begin(connection: Connection) -> None:

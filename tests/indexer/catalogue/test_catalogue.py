@@ -237,6 +237,13 @@ def test_pages_of_references_hold_each_live_one_once(catalogue: Catalogue, memor
             catalogue.references.page(cursor=wrong)
 
 
+def test_names_of_any_language_are_found_in_capitals_or_not(catalogue: Catalogue, memory_id: int) -> None:
+    ids = add(catalogue, memory_id, "bolt", "Öse 1", "piñón 2", "ОСЬ 3", "plain")
+    for index, texts in enumerate([("öse", "ÖSE", "Öse 1"), ("PIÑ", "ñón"), ("ось", "Ось")]):
+        for wanted in texts:
+            assert [reference.id for reference in catalogue.references.page(text=wanted).items] == [ids[index]], wanted
+
+
 @pytest.mark.parametrize("order", ["oldest", "newest", "name", "outliers"])
 def test_references_are_found_by_name_or_id_in_pages_of_any_order(
     catalogue: Catalogue, memory_id: int, order: ReferenceOrder
