@@ -62,7 +62,6 @@ def create_app(state: AppState) -> FastAPI:
         finally:
             await state.thread_pools.files(state.stop)
 
-    settings = state.settings
     state.metrics.registry.register(GaugeCollector(state))
     app = FastAPI(
         title="Touchstone",
@@ -73,10 +72,19 @@ def create_app(state: AppState) -> FastAPI:
         redoc_url=None,
     )
     problem_responses.install(app)
+    _add_middleware(app, state)
+    _add_routes(app, open_access=state.settings.access == "open")
+    console.install(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, state: AppState) -> None:
+    """From the innermost, which sees a request last, to the outermost."""
+    settings = state.settings
     app.add_middleware(
         BodyLimitMiddleware,
-        most_bytes=settings.max_request_bytes,
-        most_json_bytes=settings.max_json_bytes,
+        max_bytes=settings.max_request_bytes,
+        max_json_bytes=settings.max_json_bytes,
         seconds=settings.body_timeout_seconds,
         bytes_per_second=settings.min_body_bytes_per_second,
         detecting=state.detecting.held_bytes,
@@ -84,24 +92,26 @@ def create_app(state: AppState) -> FastAPI:
     )
     if settings.read_only:
         app.add_middleware(ReadOnlyMiddleware)
-    api_keys = None if settings.access == "open" else state.api_keys
     app.add_middleware(
         AccessControlMiddleware,
-        api_keys=api_keys,
+        api_keys=None if settings.access == "open" else state.api_keys,
         look_up=state.background.key_sync.soon,
         requests_per_minute=settings.requests_per_minute,
         host=settings.host,
     )
-    app.add_middleware(HeaderLimitMiddleware, most=settings.max_headers, most_bytes=settings.max_header_bytes)
+    app.add_middleware(HeaderLimitMiddleware, max_headers=settings.max_headers, max_bytes=settings.max_header_bytes)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(ResponseHeadersMiddleware, version=lambda: state.reference_store.memory.version)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AccessLogMiddleware, metrics=state.metrics, tracing=state.tracing)
     app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
-    # The door is `AccessControlMiddleware`; this only lets /docs ask for the key that it wants.
-    dependencies = [] if api_keys is None else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
+
+
+def _add_routes(app: FastAPI, *, open_access: bool) -> None:
     checked = [Depends(check_query_parameters)]
-    for room in (
+    # `AccessControlMiddleware` checks keys; this only has the page /docs ask for one.
+    documented = [] if open_access else [Depends(HTTPBearer(auto_error=False, description="An API key, ts_…"))]
+    for module in (
         datasets,
         reports,
         detect,
@@ -119,8 +129,6 @@ def create_app(state: AppState) -> FastAPI:
         sign_in,
         health,
     ):
-        app.include_router(room.router, dependencies=[*dependencies, *checked])
+        app.include_router(module.router, dependencies=[*documented, *checked])
     for without_key in (health.probes, sign_in.without_key):
         app.include_router(without_key, dependencies=checked)
-    console.install(app)
-    return app

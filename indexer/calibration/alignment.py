@@ -16,7 +16,7 @@ from indexer.search import neighbour_cells
 from indexer.search.neighbourhood import OUTSIDE
 
 _REFERENCES = 8  # compared pairwise; with more, each finds a peer that lies as it does
-_FEWEST = 4
+_MIN_REFERENCES = 4
 _RHO = 1  # the paper's
 _LITTLE_LEFT = 0.75  # between sets whose parts lie alike and others, see docs/geometry.md
 _NO_DISTANCE = 1e-3  # below it references are copies of each other
@@ -56,7 +56,7 @@ def measure_alignment(memory: MemoryBank, category: str, settings: ScoringSettin
     """
     frame = memory.frame(category)
     rows = np.flatnonzero(memory.allowed_rows(category, (), frame.grid))
-    if len(rows) < _FEWEST or frame.grid[0] * frame.grid[1] > MAX_CELLS_ANYWHERE:
+    if len(rows) < _MIN_REFERENCES or frame.grid[0] * frame.grid[1] > MAX_CELLS_ANYWHERE:
         return None
     sampled = np.linspace(0, len(rows) - 1, min(len(rows), _REFERENCES)).round().astype(np.int64)
     references = [memory.features_of(int(row)) for row in rows[sampled]]

@@ -109,9 +109,9 @@ def index(
     )
     from indexer.encoders import load_encoder
     from indexer.jobs.bulk_encoding import BulkEncoding, LocalEncoding
-    from indexer.jobs.bulk_index import NothingToIndex, find_categories
     from indexer.jobs.bulk_index import bulk_index as run
     from indexer.jobs.encoder_of_memory import encoder_of_memory
+    from indexer.jobs.folder_layout import NothingToIndex, find_categories
     from indexer.progress import progress
     from indexer.references.reference_store import ReferenceStore
     from indexer.s3 import folder_to_read

@@ -13,7 +13,7 @@ from indexer.domain.geometry import InputGeometry, Size, scaled_size
 
 _DIVISORS = (8, 4, 2)
 _OVERSAMPLING = 2  # decoded pixels a side for each that the encoder sees: the rest of the scaling is a smooth filter's
-_LEAST_SIDE = 256  # pixels of the longer side that thumbnails are made of
+_MIN_SIDE = 256  # pixels of the longer side that thumbnails are made of
 
 
 def jpeg_divisor(size: Size, geometries: Sequence[InputGeometry]) -> int:
@@ -32,7 +32,7 @@ def jpeg_divisor(size: Size, geometries: Sequence[InputGeometry]) -> int:
             (across * divisor, down * divisor) == size
             and across >= _OVERSAMPLING * width
             and down >= _OVERSAMPLING * height
-            and max(across, down) >= _LEAST_SIDE
+            and max(across, down) >= _MIN_SIDE
         ):
             return divisor
     return 1

@@ -26,7 +26,7 @@ from indexer.memory.capacity import exceeds_memory
 from indexer.storage.segment_store import Segment, SegmentStore
 
 _LOAD_BATCH = 64  # references of small segments entered into the memory at once: larger copies cost twice the time
-_MOST_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones
+_MAX_REMOVED = 256  # rows of removed references that are left in memory, besides as many as there are live ones
 _PATIENCE_SECONDS = 10.0  # for which a file may refuse to be read before the rest is published without it
 
 log = logging.getLogger("touchstone")
@@ -365,7 +365,7 @@ def _fitting(segment: Segment, name: str, memory: MemoryBank) -> EncodedReferenc
 
 def _holds_many_removed(memory: MemoryBank) -> bool:
     """Whether the rows of removed references are worth being freed."""
-    return memory.rows > 2 * len(memory) + _MOST_REMOVED
+    return memory.rows > 2 * len(memory) + _MAX_REMOVED
 
 
 def _described(memory: MemoryRecord) -> str:

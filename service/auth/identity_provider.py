@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # only those who sign in at a provider need it: a start shoul
     import httpx
 
 _SECONDS = 5.0  # for one request to the provider
-_MOST_AT_ONCE = 8  # sign-ins that wait for the provider: nobody is known yet who might be held to a rate
+_MAX_CONCURRENCY = 8  # sign-ins that wait for the provider: nobody is known yet who might be held to a rate
 _LEEWAY_SECONDS = 30  # that its clock and ours may differ by
 # With a public key: what the client's secret or nothing at all signs, anybody might have who should not.
 _ALGORITHMS = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"))
@@ -78,7 +78,7 @@ class IdentityProvider:
                 "TOUCHSTONE_OIDC_ISSUER is set, without PyJWT: pip install 'touchstone[oidc]'"
             ) from None
         self._issuer, self._settings = issuer, settings
-        self._waiting = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._waiting = asyncio.Semaphore(_MAX_CONCURRENCY)
         host = urlsplit(issuer).hostname or ""
         self._trust_env = not is_loopback(host)  # else it would ask HTTPS_PROXY for it
         self.name = settings.oidc_name or host

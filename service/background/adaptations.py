@@ -32,7 +32,7 @@ from service.inference.worker import InferenceWorker
 
 log = logging.getLogger("touchstone")
 
-_FEWEST_TAKEN = 512  # references, if there are so many: more only when the false-reject rate needs them
+_MIN_REFERENCES = 512  # references, if there are so many: more only when the false-reject rate needs them
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Adaptations:
                     "the stored calibration of %s for %s cannot be read; it is computed again", category, encoding
                 )
         if adaptation is None:
-            max_references = max(_FEWEST_TAKEN, references_needed(settings.false_reject_rate))
+            max_references = max(_MIN_REFERENCES, references_needed(settings.false_reject_rate))
             outcome = self._made(published.memory, category, basis, known, encoding, max_references, stopping)
             if outcome is None:
                 return  # references have changed meanwhile, or the service stops: another round

@@ -16,7 +16,7 @@ log = logging.getLogger("touchstone")
 
 _DISK_SECONDS = 1.0  # between looks at how much room there is
 _ORPHAN_SECONDS = 86_400.0
-_LEAST_PAUSE = 0.005
+_MIN_PAUSE = 0.005
 
 
 class Pruning:
@@ -66,7 +66,7 @@ class Pruning:
             for line in step.failed:
                 log.error("%s; it is retried every day", line)
             for_space += step.amount.count if step.reason == "disk_space" else 0
-            if stopping.wait(max(_LEAST_PAUSE, time.monotonic() - begun)):
+            if stopping.wait(max(_MIN_PAUSE, time.monotonic() - begun)):
                 break
             begun = time.monotonic()
         if for_space:

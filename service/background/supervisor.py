@@ -72,7 +72,7 @@ class Task:
 
     It has its own thread, so that neither a blocked thread pool nor another task can delay it. work: one round; it is
     given an event that is set once the service stops. seconds: pause between rounds; failures double it, up to
-    `most_seconds`. least_seconds: minimum pause before a requested round. stalls_after: seconds that no round should
+    `max_seconds`. min_seconds: minimum pause before a requested round. stalls_after: seconds that no round should
     take; None where one may take any time.
     """
 
@@ -83,22 +83,22 @@ class Task:
         metrics: Metrics,
         *,
         seconds: float,
-        most_seconds: float = 30.0,
-        least_seconds: float = 0.05,
+        max_seconds: float = 30.0,
+        min_seconds: float = 0.05,
         stalls_after: float | None = None,
     ) -> None:
         self.name = name
         self._work = work
         self._metrics = metrics
         self._seconds = seconds
-        self._most_seconds = max(seconds, most_seconds)
-        self._least_seconds = least_seconds
+        self._max_seconds = max(seconds, max_seconds)
+        self._min_seconds = min_seconds
         self._stalls_after = stalls_after
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._waiting: list[Future[None]] = []
         self._began: float | None = None  # the round under way
-        self._ended = -least_seconds
+        self._ended = -min_seconds
         self._failures = 0
         self._error: str | None = None
         self._failing_since = datetime.now(UTC)
@@ -163,7 +163,7 @@ class Task:
                     future.set_result(None)
                 else:
                     future.set_exception(error)
-            pause = min(self._most_seconds, self._seconds * 2 ** min(self._failures, 16))
+            pause = min(self._max_seconds, self._seconds * 2 ** min(self._failures, 16))
         for future in self._waiting:
             if future.set_running_or_notify_cancel():
                 future.set_exception(WorkerStoppedError("the service is stopping"))
@@ -173,7 +173,7 @@ class Task:
         due = self._ended + max(pause, 0.0)
         with self._changed:
             while not self._stopping.is_set():
-                left = (min(due, self._ended + self._least_seconds) if self._waiting else due) - time.monotonic()
+                left = (min(due, self._ended + self._min_seconds) if self._waiting else due) - time.monotonic()
                 if left <= 0:
                     callers, self._waiting = self._waiting, []
                     return callers

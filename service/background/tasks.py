@@ -70,25 +70,25 @@ class BackgroundTasks:
         refresh = settings.refresh_interval_ms / 1000
         task = partial(Task, metrics=metrics)
         catalogue_sync = task(
-            "catalogue-sync", CatalogueSync(reference_store).round, seconds=refresh, most_seconds=5, stalls_after=60
+            "catalogue-sync", CatalogueSync(reference_store).round, seconds=refresh, max_seconds=5, stalls_after=60
         )
         key_sync = task(
             "key-sync",
             partial(refresh_keys, api_keys),
             seconds=_KEY_SYNC_SECONDS,
-            most_seconds=2 * _KEY_SYNC_SECONDS,
-            least_seconds=_KEY_SYNC_SECONDS,
+            max_seconds=2 * _KEY_SYNC_SECONDS,
+            min_seconds=_KEY_SYNC_SECONDS,
             stalls_after=10,
         )
-        adapting = task("adaptation", adaptations.round, seconds=refresh, most_seconds=5)
+        adapting = task("adaptation", adaptations.round, seconds=refresh, max_seconds=5)
         adaptations.asked = adapting.soon
         changes = GeometryChanges(worker, encoder, engine, reference_store, calibrations, preprocess, limits)
         criteria = CurrentCriteria(calibrations, adaptations)
         evaluator = Evaluations(worker, encoder, engine, reference_store, calibrations, criteria, preprocess, limits)
         tuner = SettingsTuner(worker, encoder, engine, reference_store, calibrations, criteria, preprocess, limits)
-        geometry_changes = task("geometry", changes.round, seconds=refresh, most_seconds=30)
-        evaluations = task("evaluation", evaluator.round, seconds=_TEST_SET_SECONDS, most_seconds=60)
-        tuning = task("tuning", tuner.round, seconds=_TEST_SET_SECONDS, most_seconds=60)
+        geometry_changes = task("geometry", changes.round, seconds=refresh, max_seconds=30)
+        evaluations = task("evaluation", evaluator.round, seconds=_TEST_SET_SECONDS, max_seconds=60)
+        tuning = task("tuning", tuner.round, seconds=_TEST_SET_SECONDS, max_seconds=60)
         # What only ever writes to the data folder: a service that is read-only does without.
         upkeep = (
             geometry_changes,
@@ -102,12 +102,12 @@ class BackgroundTasks:
             (
                 catalogue_sync,
                 key_sync,
-                task("calibration", calibrations.round, seconds=refresh, most_seconds=5),
+                task("calibration", calibrations.round, seconds=refresh, max_seconds=5),
                 adapting,
                 *(() if settings.read_only else upkeep),
                 task("segment-check", SegmentChecks(reference_store).round, seconds=refresh),
-                task("event-stream", inspection_stream.round, seconds=refresh, most_seconds=5, stalls_after=60),
-                task("self-check", readiness.round, seconds=CHECK_SECONDS, most_seconds=CHECK_SECONDS, stalls_after=60),
+                task("event-stream", inspection_stream.round, seconds=refresh, max_seconds=5, stalls_after=60),
+                task("self-check", readiness.round, seconds=CHECK_SECONDS, max_seconds=CHECK_SECONDS, stalls_after=60),
             )
         )
         return cls(catalogue_sync, key_sync, geometry_changes, evaluations, tuning, supervisor)

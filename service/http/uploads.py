@@ -18,7 +18,7 @@ from service.inference.decoder import ImageFile, Upload
 
 IMAGES = "images"
 Fields = TypeVar("Fields", bound=BaseModel)
-_MOST_FIELDS = 16
+_MAX_FIELDS = 16
 
 
 class NoFields(BaseModel):
@@ -27,7 +27,7 @@ class NoFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-async def read_upload(request: Request, fields: type[Fields], most_images: int) -> tuple[Upload, Fields]:
+async def read_upload(request: Request, fields: type[Fields], max_images: int) -> tuple[Upload, Fields]:
     """Read a multipart body: files under `images`, and text fields as a model describes them.
 
     ProblemError for anything else, RequestValidationError for values that the model refuses.
@@ -35,11 +35,11 @@ async def read_upload(request: Request, fields: type[Fields], most_images: int) 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ProblemError("invalid-request", f"Send multipart/form-data with one or more files under {IMAGES!r}.")
     try:
-        body = await multipart.Body.read(request, most_images, _MOST_FIELDS)
+        body = await multipart.Body.read(request, max_images, _MAX_FIELDS)
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise ProblemError(
-                "request-too-large", f"At most {most_images} images fit in one request: send the others in another."
+                "request-too-large", f"At most {max_images} images fit in one request: send the others in another."
             ) from None
         raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.message}") from None
     files: list[ImageFile] = []

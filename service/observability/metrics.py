@@ -15,15 +15,15 @@ _P_VALUES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 class Metrics:
     """Counts and times what happens. One per running service; safe to use from several threads.
 
-    most_categories: how many categories get time series of their own; later ones are counted together as `_other`, so
+    max_categories: how many categories get time series of their own; later ones are counted together as `_other`, so
     that the number of series stays bounded however many products there are.
     """
 
-    def __init__(self, most_categories: int) -> None:
+    def __init__(self, max_categories: int) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._most_categories = most_categories
+        self._max_categories = max_categories
         self._labelled: set[str] = set()
         self._requests = self._counter("requests", "Requests answered.", "method", "route", "status")
         self._request_seconds = self._histogram(
@@ -113,7 +113,7 @@ class Metrics:
         """What stands for a category: itself, or `_other` beyond the most that get a label."""
         if category in self._labelled:
             return category
-        if len(self._labelled) >= self._most_categories:
+        if len(self._labelled) >= self._max_categories:
             return OTHER
         self._labelled.add(category)
         return category

@@ -161,8 +161,10 @@ async def _estimate(state: AppState, memory: MemoryBank, before: Calibration, se
     stored = await asyncio.to_thread(state.calibrations.searches, before.category)
     if stored is None:
         return WhatIf(before, 0)
-    most = MAX_MEASURED if (stored.k, stored.rho) == (settings.k, settings.rho) else MAX_SEARCHED
-    return await await_steps(state.worker, estimate_calibration(memory, state.engine, before, stored, settings, most))
+    max_references = MAX_MEASURED if (stored.k, stored.rho) == (settings.k, settings.rho) else MAX_SEARCHED
+    return await await_steps(
+        state.worker, estimate_calibration(memory, state.engine, before, stored, settings, max_references)
+    )
 
 
 async def _search_again(

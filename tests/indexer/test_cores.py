@@ -18,7 +18,7 @@ from indexer.encoders import Encoder, EncoderSettings, Features, load_encoder
 from indexer.imaging.decode import ImageLimits
 from indexer.jobs.bulk_encoding import LocalEncoding
 from indexer.jobs.bulk_index import bulk_index as index_folders
-from indexer.jobs.bulk_index import find_categories
+from indexer.jobs.folder_layout import find_categories
 from indexer.jobs.reencode import ReencodeJob
 from indexer.references.reference_store import ReferenceStore
 from indexer.search import PatchQuery, TorchEngine

@@ -14,7 +14,7 @@ from indexer.benchmarks.encoder_comparison.camera import Camera, Scene, Spread, 
 from indexer.benchmarks.encoder_comparison.defects import SURFACE, Mask, foreign, print_fault, scratch, swapped
 
 _SCENE = 720  # pixels of a scene: wider than a photograph, so that a moved one still sees it
-_LEAST_DEFECT = 60  # pixels
+_MIN_DEFECT = 60  # pixels
 _TRIES = 20
 
 
@@ -41,7 +41,7 @@ class Product:
             streams = (np.random.default_rng([*seed, 0]), np.random.default_rng([*seed, 2, attempt]))
             bad = camera.expose(self.defects[kind](*streams))
             mask = changed(good, bad)
-            if np.count_nonzero(mask[40:-40, 40:-40]) >= _LEAST_DEFECT:
+            if np.count_nonzero(mask[40:-40, 40:-40]) >= _MIN_DEFECT:
                 return camera.develop(bad), mask
         raise RuntimeError(f"no visible {kind} in {_TRIES} tries")
 

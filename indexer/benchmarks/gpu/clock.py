@@ -26,7 +26,7 @@ class Latencies:
         return self.percentile(50)
 
 
-_ENOUGH_SECONDS, _LEAST_REPEATS = 2.0, 5
+_ENOUGH_SECONDS, _MIN_REPEATS = 2.0, 5
 
 
 def timed(work: Callable[[], object], device: torch.device, repeats: int) -> Latencies:
@@ -36,7 +36,7 @@ def timed(work: Callable[[], object], device: torch.device, repeats: int) -> Lat
     """
     seconds: list[float] = []
     for index in range(repeats + 1):
-        if index > _LEAST_REPEATS and sum(seconds) > _ENOUGH_SECONDS:
+        if index > _MIN_REPEATS and sum(seconds) > _ENOUGH_SECONDS:
             break
         started = time.perf_counter()
         work()

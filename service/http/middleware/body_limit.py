@@ -28,8 +28,8 @@ class BodyLimitMiddleware:
         self,
         app: ASGIApp,
         *,
-        most_bytes: int,
-        most_json_bytes: int,
+        max_bytes: int,
+        max_json_bytes: int,
         seconds: float,
         bytes_per_second: int,
         detecting: Budget,
@@ -38,8 +38,8 @@ class BodyLimitMiddleware:
         self._app = app
         self._detecting = detecting
         self._others = others
-        self._most_bytes = most_bytes
-        self._most_json_bytes = most_json_bytes
+        self._max_bytes = max_bytes
+        self._max_json_bytes = max_json_bytes
         self._seconds = seconds
         self._bytes_per_second = bytes_per_second
 
@@ -54,7 +54,7 @@ class BodyLimitMiddleware:
     async def _bounded(self, scope: Scope, receive: Receive, send: Send, lease: Lease) -> None:
         headers = dict(scope["headers"])
         multipart = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
-        max_bytes = self._most_bytes if multipart else self._most_json_bytes
+        max_bytes = self._max_bytes if multipart else self._max_json_bytes
         too_large = _refusal(
             "request-too-large", f"A request like this may have at most {max_bytes} bytes: send less at a time."
         )

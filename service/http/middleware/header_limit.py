@@ -14,17 +14,17 @@ class HeaderLimitMiddleware:
     Headers that come bit by bit are refused where they are put together, as soon as they are too long.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int, most_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_headers: int, max_bytes: int) -> None:
         self._app = app
-        self._most = most
-        self._most_bytes = most_bytes
+        self._max_headers = max_headers
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             size = len(scope["raw_path"]) + len(scope["query_string"])
             size += sum(len(name) + len(value) for name, value in scope["headers"])
-            if len(scope["headers"]) > self._most or size > self._most_bytes:
-                detail = f"A request may have at most {self._most} headers of together {self._most_bytes} bytes."
+            if len(scope["headers"]) > self._max_headers or size > self._max_bytes:
+                detail = f"A request may have at most {self._max_headers} headers of together {self._max_bytes} bytes."
                 await send_problem(
                     ProblemError("headers-too-large", detail, headers={"Connection": "close"}), scope, send
                 )

@@ -196,7 +196,7 @@ def test_after_a_compaction_the_new_file_is_mapped_and_the_old_ones_are_let_go(
 def test_rows_of_many_removed_references_are_let_go(
     tmp_path: Path, stores: list[ReferenceStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.references.snapshot_loader._MOST_REMOVED", 2)
+    monkeypatch.setattr("indexer.references.snapshot_loader._MAX_REMOVED", 2)
     store = ReferenceStore.open(tmp_path, SPACE, mmap_codes=True)
     stores.append(store)
     ids = add(store, "disc", *range(12))

@@ -64,7 +64,7 @@ def run(metrics: Metrics) -> Iterator[Callable[..., Task]]:
     started: list[tuple[Supervisor, Rounds]] = []
 
     def start(name: str, rounds: Rounds, **more: float) -> Task:
-        task = Task(name, rounds, metrics, **{"seconds": 0.01, "most_seconds": 0.04, "least_seconds": 0.0, **more})
+        task = Task(name, rounds, metrics, **{"seconds": 0.01, "max_seconds": 0.04, "min_seconds": 0.0, **more})
         supervisor = Supervisor([task])
         started.append((supervisor, rounds))
         supervisor.start()
@@ -113,7 +113,7 @@ def test_an_outage_is_one_line_without_a_trace(run: Callable[..., Task], caplog:
 
 def test_concurrent_requests_for_a_round_share_the_next_one(run: Callable[..., Task]) -> None:
     rounds = Rounds()
-    task = run("sync", rounds, seconds=PATIENCE * 10, most_seconds=PATIENCE * 10)
+    task = run("sync", rounds, seconds=PATIENCE * 10, max_seconds=PATIENCE * 10)
     eventually(lambda: rounds.count == 1, "the first round comes at once")
     rounds.gate.clear()
     first = task.soon()

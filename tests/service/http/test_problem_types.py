@@ -23,7 +23,7 @@ NEVER = {
     "indexer.jobs.backup_store.BackupError": "of the commands backup, restore and verify",
     "indexer.jobs.exported_folder.ExportError": "of the commands export and serve",
     "indexer.jobs.checked_files.FileFault": "of the commands backup, restore and verify",
-    "indexer.jobs.bulk_index.NothingToIndex": "of the command index",
+    "indexer.jobs.folder_layout.NothingToIndex": "of the command index",
     "indexer.jobs.geometry_change.Stopped": "of background work that is to end",
     "indexer.jobs.reencode.NothingToRebuild": "of the command rebuild",
     "indexer.jobs.reencoder.ImagesUnreadable": "of the command rebuild",

@@ -77,7 +77,7 @@ def test_the_queue_tells_its_depth_and_age(client: TestClient) -> None:
 
 
 def test_categories_beyond_the_most_share_one_label() -> None:
-    metrics = Metrics(most_categories=5)
+    metrics = Metrics(max_categories=5)
     for index in range(300):
         metrics.inspected(f"part {index}", "normal", 0.5)
     metrics.inspected("part 3", "normal", 0.5)
