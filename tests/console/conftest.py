@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service with open access that knows 24 good discs and 6 plates, calibrated at a false-reject rate of 5 %."""
-    with ServerProcess(tmp_path_factory.mktemp("console") / "data", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(tmp_path_factory.mktemp("console") / "data") as running:
         running.wait_until_live()
         for name, kind, amount in (("disc", 0, 24), ("plate", 1, 6)):
             running.teach(name, *(part(seed, kind=kind) for seed in range(amount)))

@@ -18,7 +18,7 @@ from tests.helpers.server_process import ServerProcess
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows two discs."""
-    with ServerProcess(tmp_path_factory.mktemp("calibrating") / "data", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(tmp_path_factory.mktemp("calibrating") / "data") as running:
         running.wait_until_live()
         running.teach("disc", part(0), part(1))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.02}).raise_for_status()

@@ -48,7 +48,7 @@ def inspect(server: ServerProcess, image: bytes, station: str) -> str:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows 24 wheels and 6 plates, calibrated."""
-    with ServerProcess(tmp_path_factory.mktemp("feedback") / "data", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(tmp_path_factory.mktemp("feedback") / "data") as running:
         running.wait_until_live()
         teach(running)
         running.teach("plate", *(part(seed, kind=1) for seed in range(6)))
@@ -220,7 +220,7 @@ def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
 
 def test_where_it_is_reserved_an_engineer_sees_the_effect_and_cannot_confirm(browser: Browser, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(data, ACCESS="keys", CONFIRM_ROLE="admin") as running:
         running.wait_until_live()
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
         made = generate_api_key("engineer", Role.ENGINEER)

@@ -24,7 +24,7 @@ SIZES: tuple[ViewportSize, ...] = ({"width": 1024, "height": 768}, {"width": 192
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, str]]:
     """A service that asks for keys and knows 24 discs, and an operator's key."""
     data = tmp_path_factory.mktemp("operator") / "data"
-    with ServerProcess(data, ACCESS="keys", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(data, ACCESS="keys") as running:
         running.wait_until_live()
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
         keys = {role: generate_api_key(role.word, role) for role in (Role.OPERATOR, Role.ENGINEER)}
@@ -131,7 +131,7 @@ def test_an_operator_sees_the_last_part_judges_it_scans_another_and_outlives_a_r
 
     watched.away = True
     server.kill()
-    with ServerProcess(server.data, port=server.port, ACCESS="keys", REFRESH_INTERVAL_MS="100") as again:
+    with ServerProcess(server.data, port=server.port, ACCESS="keys") as again:
         again.wait_until_live()
         again.client.headers["Authorization"] = server.client.headers["Authorization"]
         again.wait_until_calibrated("disc")

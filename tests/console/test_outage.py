@@ -32,7 +32,7 @@ VIEWS = {
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A service of this test's own, to be killed; it knows four discs and has inspected a scratched one."""
-    with ServerProcess(tmp_path / "data", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(tmp_path / "data") as running:
         running.wait_until_live()
         running.teach("disc", *(part(seed) for seed in range(4)))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.2}).raise_for_status()
@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 @contextmanager
 def back(server: ServerProcess) -> Iterator[ServerProcess]:
     """The service again, on the same data and port."""
-    with ServerProcess(server.data, port=server.port, REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(server.data, port=server.port) as running:
         yield running.wait_until_live()
 
 

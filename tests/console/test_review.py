@@ -20,7 +20,7 @@ from tests.helpers.server_process import ServerProcess
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, dict[Role, str]]]:
     """A service that asks for keys and knows 24 discs, and a key of each role."""
     data = tmp_path_factory.mktemp("review") / "data"
-    with ServerProcess(data, ACCESS="keys", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(data, ACCESS="keys") as running:
         running.wait_until_live()
         catalogue = Catalogue.open(f"sqlite:///{data}/catalogue.sqlite")
         keys = {role: generate_api_key(role.word, role) for role in (Role.OPERATOR, Role.ENGINEER)}
@@ -126,7 +126,7 @@ def test_an_engineer_decides_what_waits_by_keyboard_and_takes_it_back(
     page.keyboard.press("a")
     page.keyboard.press("x")
     expect(page.get_by_role("status").filter(has_text="Connection lost")).to_be_visible()
-    with ServerProcess(server.data, port=server.port, ACCESS="keys", REFRESH_INTERVAL_MS="100") as again:
+    with ServerProcess(server.data, port=server.port, ACCESS="keys") as again:
         again.wait_until_live()
         expect(page.get_by_text("No part waits for review.")).to_be_visible()
         again.client.headers["Authorization"] = server.client.headers["Authorization"]

@@ -235,7 +235,7 @@ FLOWS: tuple[Flow, ...] = (
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of a service that knows 12 discs, 4 plates, and 6 rods with a test set to be tuned on."""
     data = tmp_path_factory.mktemp("slow") / "data"
-    with ServerProcess(data, REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(data) as running:
         running.wait_until_live()
         for name, kind, amount in (("disc", 0, 12), ("plate", 1, 4)):
             running.teach(name, *(part(seed, kind=kind) for seed in range(amount)))
@@ -284,7 +284,7 @@ def walk(
 
 
 def test_every_flow_is_walked_though_answers_take_three_seconds(browser: Browser, data: Path, tmp_path: Path) -> None:
-    with ServerProcess(data, REFRESH_INTERVAL_MS="100") as server:
+    with ServerProcess(data) as server:
         server.wait_until_live()
         walk(browser, server, tmp_path / "files", SLOW_ANSWERS, lambda: None)
 
@@ -293,13 +293,13 @@ def test_every_flow_goes_on_when_the_service_is_restarted_in_its_middle(
     browser: Browser, data: Path, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        server = stack.enter_context(ServerProcess(data, REFRESH_INTERVAL_MS="100")).wait_until_live()
+        server = stack.enter_context(ServerProcess(data)).wait_until_live()
 
         def restart() -> None:
             tuning = server.client.get("/categories/rod/tuning").json()["tuning"]
             assert tuning["finished_at"] is None, "there is nothing for the restart to interrupt"
             server.kill()
-            again = ServerProcess(data, port=server.port, REFRESH_INTERVAL_MS="100")
+            again = ServerProcess(data, port=server.port)
             stack.enter_context(again).wait_until_live()
 
         walk(browser, server, tmp_path / "files", None, restart)

@@ -21,7 +21,7 @@ PATH = "/plant/touchstone"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows under which path it is shown."""
-    with ServerProcess(tmp_path_factory.mktemp("sub") / "data", REFRESH_INTERVAL_MS="100", ROOT_PATH=PATH) as running:
+    with ServerProcess(tmp_path_factory.mktemp("sub") / "data", ROOT_PATH=PATH) as running:
         running.wait_until_live()
         running.teach("disc", *(part(seed) for seed in range(24)))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.1}).raise_for_status()
@@ -51,7 +51,7 @@ def visited(browser: Browser, proxy: SubPathProxy) -> Iterator[Page]:
     assert not proxy.astray
 
 
-def test_every_view_works_under_a_path(
+def test_every_view_works_under_a_path_and_the_api_s_description_can_be_tried_out(
     visited: Page, proxy: SubPathProxy, server: ServerProcess, scratched: Path
 ) -> None:
     page = visited
@@ -91,11 +91,6 @@ def test_every_view_works_under_a_path(
     page.get_by_role("link", name="System").click()
     page.get_by_role("region", name="Memory and disk").get_by_role("link", name="API").click()
     expect(page).to_have_url(f"{proxy.url}{PATH}/docs")
-
-
-def test_the_api_s_description_can_be_tried_out_under_a_path(visited: Page, proxy: SubPathProxy) -> None:
-    page = visited
-    page.goto(f"{PATH}/docs")
     expect(page.get_by_text("/detect", exact=True)).to_be_visible()
     page.locator("#operations-health-healthz_healthz_get .opblock-summary-control").click()
     page.get_by_role("button", name="Try it out").click()

@@ -16,7 +16,7 @@ from tests.helpers.server_process import ServerProcess
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A service that knows 24 discs."""
-    with ServerProcess(tmp_path_factory.mktemp("test-set") / "data", REFRESH_INTERVAL_MS="100") as running:
+    with ServerProcess(tmp_path_factory.mktemp("test-set") / "data") as running:
         running.wait_until_live()
         running.teach("disc", *(varied(seed) for seed in range(24)))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()

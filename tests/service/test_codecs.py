@@ -23,6 +23,7 @@ from tests.helpers.http_service import files, onboard, wait_until_calibrated
 from tests.helpers.metrics import scrape, value
 
 PRODUCT, REFERENCES, GOOD, DEFECTIVE = "board", 24, 16, 12
+SIDE = 336  # pixels of what is inspected: with fewer the defects of a board are too small
 
 
 def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
@@ -30,7 +31,7 @@ def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
 
 
 def start(data: Path) -> TestClient:
-    running = AppState.start(Settings(data=data, device="cpu", deadline_ms=240_000))
+    running = AppState.start(Settings(data=data, resize=SIDE, crop=SIDE, device="cpu", deadline_ms=240_000))
     return TestClient(create_app(running), base_url="http://localhost")
 
 

@@ -63,7 +63,7 @@ def patches_of(memory: MemoryBank) -> dict[int, bytes]:
 def test_answers_are_the_same_to_the_bit(
     engine: PatchSearchEngine, codec: str, tmp_path: Path, stores: list[ReferenceStore]
 ) -> None:
-    space = feature_space(grid=(2, 3))  # Triton's interpreter takes its time for each cell
+    space = feature_space(grid=(1, 2))  # Triton's interpreter takes its time for each cell
     resident = ReferenceStore.open(tmp_path, space, codec=codec, mmap_codes=False)
     follower = ReferenceStore.open(tmp_path, space, mmap_codes=True)
     stores += [resident, follower]
@@ -77,7 +77,7 @@ def test_answers_are_the_same_to_the_bit(
 
     def answers(memory: MemoryBank) -> list[tuple[list[int], bytes, bytes]]:
         found = []
-        for k in (1, 5, 150):
+        for k in (5, 150):  # some of them, and all
             retrieved = memory.nearest_references(query.global_descriptors[0].numpy(), k)
             best = engine.max_similarity(memory, query.patches[0], retrieved.rows, 1)
             found.append((memory.ids[retrieved.rows].tolist(), retrieved.similarities.tobytes(), best.tobytes()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from service.state import AppState
 from tests.helpers.http_service import files, onboard, settings
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
+from tests.helpers.waiting import eventually
 
 LARGE = 3000  # pixels a side: 27 MB decoded, a tenth of a second of decoding
 PATIENCE = 60  # seconds for what should take a few
@@ -172,9 +172,9 @@ def test_pixels_that_would_not_fit_are_refused_before_they_are_decoded(small_ser
     images = [large(seed) for seed in range(4)]  # 108 MB, more than may be under way: taken when alone
     with ThreadPoolExecutor(1) as other:
         first = other.submit(ask, small_server, "/references", *images)
-        end = time.monotonic() + PATIENCE
-        while in_flight(small_server, "decoded_bytes", "onboard") < 60_000_000:
-            assert time.monotonic() < end, "nothing is being decoded"
+        eventually(
+            lambda: in_flight(small_server, "decoded_bytes", "onboard") >= 60_000_000, "it is being decoded", PATIENCE
+        )
         check_busy(ask(small_server, "/references", large(9)))
         assert ask(small_server, "/detect", part(9)).status_code == 200, "detection has a budget of its own"
         assert first.result().status_code == 200
@@ -189,16 +189,11 @@ def test_bodies_that_are_held_are_bounded(small_server: ServerProcess, declared:
     head = b"POST /references HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     with socket.create_connection(("127.0.0.1", small_server.port), timeout=PATIENCE) as slow:
         slow.sendall(head + length + b"\r\n\r\n" + (body if declared else b"%x\r\n%b\r\n" % (len(body), body)))
-        end = time.monotonic() + PATIENCE
-        while in_flight(small_server, "file_bytes", "onboard") < 900_000:
-            assert time.monotonic() < end, "the body has not come"
-            time.sleep(0.01)
+        eventually(lambda: in_flight(small_server, "file_bytes", "onboard") >= 900_000, "the body has come", PATIENCE)
         check_busy(ask(small_server, "/references", part(5) + bytes(200_000)))
         assert ask(small_server, "/detect", part(5) + bytes(200_000)).status_code == 200
         assert small_server.client.get("/categories").status_code == 200
-    while in_flight(small_server, "file_bytes", "onboard"):
-        assert time.monotonic() < end, "what is gone is still counted"
-        time.sleep(0.01)
+    eventually(lambda: not in_flight(small_server, "file_bytes", "onboard"), "what is gone is not counted", PATIENCE)
     assert ask(small_server, "/references", part(5) + bytes(200_000)).status_code == 200
 
 
@@ -231,9 +226,8 @@ def test_many_large_images_hold_neither_memory_nor_detection(
         server.teach("disc", part(1), part(2))
         with growing_less_than(server, 510e6):  # each thread that decodes holds an image some times over
             many = other.submit(ask, server, route, *heavy)
-            end = time.monotonic() + PATIENCE
-            while in_flight(server, "decoded_bytes", line) < 0.8 * 3 * LARGE * LARGE * len(heavy):
-                assert time.monotonic() < end, "nothing is being decoded"
+            most = 0.8 * 3 * LARGE * LARGE * len(heavy)
+            eventually(lambda: in_flight(server, "decoded_bytes", line) >= most, "they are being decoded", PATIENCE)
             for seed in range(3):
                 assert ask(server, "/detect", part(seed)).status_code == 200
             assert in_flight(server, "decoded_bytes", line) > 3 * LARGE * LARGE, "detections waited for all of them"

@@ -13,7 +13,7 @@ from tests.helpers.http_service import check_problem, files, running_service, te
 from tests.helpers.part_images import textured
 from tests.helpers.waiting import eventually
 
-GOOD, DEFECTIVE = 20, 16
+GOOD, DEFECTIVE = 16, 8
 
 
 @pytest.fixture(scope="module")
