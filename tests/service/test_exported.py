@@ -68,8 +68,8 @@ def test_an_export_answers_as_the_original_does_records_nothing_and_stays_as_it_
     before = digests(exported)
     with ServerProcess(tmp_path / "unused", "--from", str(exported), "--read-only").wait_until_live() as server:
         expected = answers(original)
-        for answer in expected:
-            answer["version"] -= 1  # the deletion
+        for inspected in expected:
+            inspected["version"] -= 1  # the deletion
         assert answers(server) == expected
         result = server.client.post("/detect", files=files(_PARTS[0])).json()["results"][0]
         assert result["recorded"] is False

@@ -37,8 +37,8 @@ def calibrate(running: AppState) -> None:
 
 
 def calibration(client: TestClient) -> dict[str, Any]:
-    found: dict[str, Any] = client.get("/categories/disc").json()["calibration"]
-    return found
+    latest: dict[str, Any] = client.get("/categories/disc").json()["calibration"]
+    return latest
 
 
 def test_a_category_created_anew_is_not_judged_by_the_removed_one_of_its_name(

@@ -205,7 +205,7 @@ def test_inspections_with_times_ahead_hide_no_others_and_are_sent_once(
             if not earlier:
                 catalogue.inspections.record(early)
             await look(feed)
-            assert ear.told == ([] if earlier else [each.id for each in early])
+            assert ear.told == ([] if earlier else [recorded.id for recorded in early])
             ear.told.clear()
             for _ in range(2):
                 made = [inspection() for _ in range(2)]
@@ -213,7 +213,7 @@ def test_inspections_with_times_ahead_hide_no_others_and_are_sent_once(
                 catalogue.inspections.record([*made, ahead])
                 await look(feed)
                 await look(feed)
-                assert ear.told == [*(each.id for each in made), ahead.id]
+                assert ear.told == [*(recorded.id for recorded in made), ahead.id]
                 ear.told.clear()
 
     asyncio.run(run())
@@ -233,7 +233,7 @@ def test_a_clock_that_is_set_back_stops_no_stream(catalogue: Catalogue, monkeypa
                 before = [inspection(at=Ahead.now(UTC)) for _ in range(3)]
                 catalogue.inspections.record(before)
                 await look(feed)
-                assert ear.told == [each.id for each in before]
+                assert ear.told == [recorded.id for recorded in before]
                 ear.told.clear()
                 patched.undo()
                 after = inspection()

@@ -47,9 +47,9 @@ def test_a_repeated_key_answers_what_was_recorded_when_the_category_is_gone(clie
 
     def send() -> tuple[object, ...]:
         data, headers = {"category": "disc"}, {"Idempotency-Key": "part-7"}
-        answer = client.post("/detect", data=data, files=files(part(3)), headers=headers)
-        assert answer.status_code == 200, answer.text
-        [result] = answer.json()["results"]
+        response = client.post("/detect", data=data, files=files(part(3)), headers=headers)
+        assert response.status_code == 200, response.text
+        [result] = response.json()["results"]
         return result["id"], result["at"], result["score"]
 
     first = send()

@@ -34,7 +34,7 @@ def test_an_image_whose_reference_is_removed_while_it_is_sent_again_is_added(tmp
         eventually(lambda: running.worker.queue_stats()["onboard"][0] == 1, "the new image is not encoded")
         client.delete(f"/references/{first}").raise_for_status()
         release.set()
-        again, second = sending.result(PATIENCE)
+        sent_again, second = sending.result(PATIENCE)
         live = [reference["id"] for reference in client.get("/references").json()["references"]]
-        assert live == sorted([again, second])
-        assert onboard(client, "disc", part(1)) == [again]
+        assert live == sorted([sent_again, second])
+        assert onboard(client, "disc", part(1)) == [sent_again]
