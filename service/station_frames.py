@@ -13,6 +13,7 @@ from pathlib import Path
 
 FRAMES = "frames"  # the folder within the data folder
 WATCHED_FOR_S = 10.0  # after a frame was requested
+_CLOCKS_DIFFER_S = 60.0  # of replicas, at most
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class StationFrames:
 
     def is_watched(self, station: str) -> bool:
         """Whether a frame of the station was requested within ten seconds."""
-        age = _age(self._path(station, "watched"))
-        return age is not None and age < WATCHED_FOR_S
+        return _is_recent(self._path(station, "watched"))
 
     def store(self, station: str, data: bytes, age_s: float) -> bool:
         """Store a frame in the place of the earlier one; False, without storing it, where nobody watches.
@@ -75,8 +75,7 @@ class StationFrames:
         for path in self._folder.glob("*.*"):
             files.setdefault(path.name.partition(".")[0], []).append(path)
         for stem, paths in files.items():
-            age = _age(self._folder / f"{stem}.watched")
-            if age is None or age >= WATCHED_FOR_S:
+            if not _is_recent(self._folder / f"{stem}.watched"):
                 for path in paths:
                     path.unlink(missing_ok=True)
 
@@ -84,11 +83,15 @@ class StationFrames:
         return self._folder / f"{hashlib.sha256(station.encode()).hexdigest()}.{suffix}"
 
 
-def _age(path: Path) -> float | None:
+def _is_recent(mark: Path) -> bool:
+    """Whether a mark is of the last ten seconds. One of the future is not, or a clock that is set back would have
+    frames sent and kept for as long as that, which nobody watches.
+    """
     try:
-        return time.time() - path.stat().st_mtime
+        age = time.time() - mark.stat().st_mtime
     except FileNotFoundError:
-        return None
+        return False
+    return -_CLOCKS_DIFFER_S < age < WATCHED_FOR_S
 
 
 def _set_time(path: Path, age_s: float) -> None:

@@ -188,3 +188,17 @@ def test_no_backup_has_a_frame(tmp_path: Path) -> None:
         assert list((tmp_path / "data" / FRAMES).glob("*.jpg"))
         backup(DataFolder.existing(tmp_path / "data", None), tmp_path / "backup", lambda *_: None)
     assert not [path for path in (tmp_path / "backup").rglob("*") if path.suffix == ".jpg" or path.name == FRAMES]
+
+
+def test_frames_are_watched_no_longer_because_a_clock_was_set_back(tmp_path: Path) -> None:
+    frames = StationFrames(tmp_path / "frames")
+    frames.watch("press")
+    assert frames.store("press", image(), 0)
+    [mark] = (tmp_path / "frames").glob("*.watched")
+    for ahead, watched in ((30, True), (3600, False)):  # as another replica's clock may be, and an hour
+        os.utime(mark, (time.time() + ahead, time.time() + ahead))
+        frames.delete_unwatched(threading.Event())
+        assert frames.is_watched("press") is watched
+        assert (frames.latest("press") is not None) is watched
+    frames.watch("press")
+    assert frames.is_watched("press")
