@@ -114,9 +114,8 @@ def others(server: ServerProcess) -> Iterator[set[int]]:
     stop.set()
     inspector.join()
     end = time.monotonic() + PATIENCE
-    while (
-        200 not in answered and time.monotonic() < end
-    ):  # on a busy machine the test was over before a part was inspected
+    # On a busy machine the test was over before a part was inspected.
+    while 200 not in answered and time.monotonic() < end:
         answered.append(inspect(server))
     assert 200 in answered
     assert set(answered) <= allowed
