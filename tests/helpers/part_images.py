@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
 from indexer.imaging.encode import encode_png
 
+_kept = lru_cache(maxsize=1024)  # most tests use the same parts, and to draw one takes some milliseconds
+
 WIDTH, HEIGHT = 640, 360
 PLACES = [(x, y) for x in (0, WIDTH // 2, WIDTH - 1) for y in (0, HEIGHT // 2, HEIGHT - 1)]
 
 
+@_kept
 def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:
     """A 160×144 image of a disc with holes (kind 0) or a striped plate (kind 1), in slightly varying light."""
     rng = np.random.default_rng(seed)
@@ -31,6 +36,7 @@ def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:
     return encode_png(np.clip(image, 0, 255).astype(np.uint8))
 
 
+@_kept
 def varied(seed: int, *, scratched: bool = False) -> bytes:
     """A part like `part`, cast and lit so that no two are alike: strokes of its own texture at a steady place."""
     rng = np.random.default_rng(seed)
@@ -41,6 +47,7 @@ def varied(seed: int, *, scratched: bool = False) -> bytes:
     return encode_png(np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
 
 
+@_kept
 def textured(seed: int, *, dotted: bool = False) -> bytes:
     """A part like `part`, whose texture is strong or weak; with a small bright dot somewhere on it."""
     rng = np.random.default_rng(seed)
@@ -65,6 +72,7 @@ def plain(level: int) -> bytes:
     return encode_png(np.full((144, 160, 3), level, np.uint8))
 
 
+@_kept
 def plate(seed: int, blot: tuple[int, int] | None = None) -> bytes:
     """A brushed plate that fills the image, in varying light; with a dark blot around a point."""
     rng = np.random.default_rng(seed)

@@ -53,7 +53,7 @@ def test_every_engine_equals_the_oracle(
 
 @pytest.mark.parametrize("codec", CODEC_NAMES)
 def test_engines_agree_on_the_same_codes_to_1e_5(codec: str) -> None:
-    memory, _ = filled(30, codec, grid=(7, 4), dim=64)
+    memory, _ = filled(30, codec, grid=(4, 3), dim=64)
     query = random_features(memory.space, 1, 77).patches[0]
     rows = np.arange(0, 30, 2)
     answers = [engine.max_similarity(memory, query, rows, 1) for engine in ENGINES]
