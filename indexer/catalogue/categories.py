@@ -12,7 +12,7 @@ from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
 from indexer.catalogue.geometries import forget_geometries
 from indexer.catalogue.labelled_sets import forget_evaluations
-from indexer.catalogue.live_references import LIVE, RESTORABLE, mark_removed, restorable
+from indexer.catalogue.live_references import LIVE, RESTORABLE, added_again, mark_removed, restorable
 from indexer.catalogue.queries import now
 from indexer.catalogue.tables import (
     AdaptationRow,
@@ -85,6 +85,10 @@ class Categories:
             ids = tuple(connection.scalars(select(ReferenceRow.id).where(inside, LIVE).order_by(ReferenceRow.id)))
             version = commit_version(connection, "removed", detail={"category": name, "references": list(ids)})
             mark_removed(connection, version, inside)
+            # A restore that was cut off left some removed: they can be restored with the others.
+            earlier = select(CategoryRow.removed_version).where(CategoryRow.name == name).scalar_subquery()
+            left = (inside, ReferenceRow.removed_version == earlier, ~added_again())
+            connection.execute(update(ReferenceRow).where(*left).values(removed_version=version))
             forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(AdaptationRow).where(AdaptationRow.category_id == category))
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))

@@ -60,6 +60,19 @@ def test_a_category_is_restored_in_pages_and_a_lost_response_is_harmless(client:
     assert client.post("/categories/disc/restore").json()["restored"] == 0
 
 
+def test_a_category_that_is_removed_again_before_all_of_it_was_restored_loses_nothing(client: TestClient) -> None:
+    ids = onboard(client, "disc", *(varied(seed) for seed in range(5)))
+    client.delete(f"/references/{ids[4]}").raise_for_status()  # by itself: it does not come back with the others
+    client.delete("/categories/disc").raise_for_status()
+    assert client.post("/categories/disc/restore", params={"limit": 2}).json()["restored"] == 2  # the browser is closed
+    client.delete("/categories/disc").raise_for_status()
+    assert removed(client) == {"disc": 4}
+    answer = client.post("/categories/disc/restore").json()
+    assert (answer["restored"], answer["category"]["references"]) == (4, 4)
+    client.delete("/categories/disc").raise_for_status()
+    assert removed(client) == {"disc": 4}
+
+
 def test_a_lost_image_does_not_prevent_the_restore_of_others(client: TestClient, tmp_path: Path) -> None:
     onboard(client, "disc", *(part(seed) for seed in range(3)))
     [second] = [
