@@ -137,7 +137,8 @@ def _measure(
     if choices.balance_layers:
         lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
-        name = f"{encoder.space.encoder} {encoder.space.global_geometry.size[0]}"
+        side = encoder.space.global_geometry.size[0]
+        name = f"{encoder.space.encoder} {f'{choices.cells} cells' if choices.cells else side}"
         encoding = shown.task(f"{name}: references", len(dataset.references))
         parallel = cores.encoding(encoder)
         here = LocalEncoding(parallel)
@@ -157,7 +158,7 @@ def _measure(
                 if (drawn := _first(outcomes, _DRAWN)) is not None:
                     _draw(choices.out / "plots", replace(subject, encoding=here), drawn, decided, shown)
                 _draw_growth(choices.out / "plots", outcomes)
-    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided)
+    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided, choices.cells)
 
 
 def _on_cluster(settings: EncoderSettings, encoder: Encoder) -> ImageEncoding:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset
-from indexer.evaluation.paper import differences
+from indexer.evaluation.paper import differences, has_figures
 from indexer.evaluation.protocols import Protocol
 from indexer.evaluation.run import Outcome
 from indexer.evaluation.thresholds import CategoryDecisions
@@ -15,13 +15,31 @@ from indexer.evaluation.thresholds import CategoryDecisions
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of one encoder at one size: the outcome of every variant, and decisions by calibrated thresholds."""
+    """Results of one encoder at one size: the outcome of every variant, and decisions by calibrated thresholds.
+
+    cells: on at most so many of which whole images are seen, in the proportions of their category. None: all images are
+    seen in the geometry of the feature space.
+    """
 
     space: FeatureSpace
     codec: str
     scoring: ScoringSettings
     outcomes: tuple[Outcome, ...]
     decisions: tuple[CategoryDecisions, ...]
+    cells: int | None = None
+
+    @property
+    def size(self) -> str:
+        """At which size images are seen, in words."""
+        if self.cells is not None:
+            return f"whole images on at most {self.cells} cells"
+        geometry = self.space.global_geometry
+        return f"{geometry.resized[0]} → {geometry.size[0]} pixels"
+
+    @property
+    def balanced(self) -> bool:
+        """Whether layers weigh as the references say in any of the searches."""
+        return any(outcome.variant.search.balance for outcome in self.outcomes)
 
     @property
     def lost_masks(self) -> tuple[str, ...]:
@@ -32,7 +50,9 @@ class Measured:
     def differences(self, dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
         """How these runs of a protocol differ from the paper's; empty if they do not."""
         variants = [outcome.variant for outcome in self.by_protocol()[protocol]]
-        return differences(dataset, self.space, self.scoring, variants)
+        seen = differences(dataset, self.space, self.scoring, variants)
+        whole = () if self.cells is None or not has_figures(dataset.layout, protocol) else (self.size,)
+        return (*seen, *whole)
 
     def by_protocol(self) -> dict[Protocol, list[Outcome]]:
         """The outcomes of each protocol, in the order of their variants."""

@@ -45,17 +45,17 @@ class Report:
         facts += self._left_out()
         facts += self._lacking()
         for measured in self.measured:
-            geometry, scoring = measured.space.global_geometry, measured.scoring
-            size = f"{geometry.resized[0]} → {geometry.size[0]}"
+            scoring = measured.scoring
+            weighted = ", layers weighted from the references" if measured.balanced else ""
             facts.append(
                 f"Encoder {measured.space.encoder}, fingerprint {measured.space.fingerprint[:12]}, "
-                f"{size} pixels, {measured.codec} codes, K = {scoring.k}, ρ = {scoring.rho}."
+                f"{measured.size}, {measured.codec} codes, K = {scoring.k}, ρ = {scoring.rho}{weighted}."
             )
             if lost := measured.lost_masks:
                 names = readable(", ".join(lost[:_NAMED]))
                 more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
                 facts.append(
-                    f"Of {len(lost)} masks nothing is left at {size}, so that their defects count "
+                    f"Of {len(lost)} masks nothing is left ({measured.size}), so that their defects count "
                     f"as good pixels: they are empty, or lie in the border that is cut off: {names}{more}."
                 )
         facts += self._not_the_papers()
@@ -163,6 +163,7 @@ class Report:
                     "fingerprint",
                     "resize",
                     "crop",
+                    "cells",
                     "protocol",
                     "setting",
                     "seed",
@@ -175,13 +176,15 @@ class Report:
             )
             for measured in self.measured:
                 geometry = measured.space.global_geometry
+                sizes = (
+                    (geometry.resized[0], geometry.size[0], "") if measured.cells is None else ("", "", measured.cells)
+                )
                 for outcome in measured.outcomes:
                     variant = outcome.variant
                     start = [
                         measured.space.encoder,
                         measured.space.fingerprint,
-                        geometry.resized[0],
-                        geometry.size[0],
+                        *sizes,
                         variant.protocol,
                         variant.setting,
                         variant.seed,
@@ -221,6 +224,7 @@ class Report:
                 {
                     "space": json.loads(measured.space.to_json()),
                     "codec": measured.codec,
+                    "cells": measured.cells,
                     "scoring": asdict(measured.scoring),
                     "thresholds": [asdict(decided) for decided in measured.decisions],
                     "variants": [

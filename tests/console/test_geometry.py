@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         before.teach("disc", *(part(seed) for seed in range(8)))
         before.wait_until_calibrated("disc")
         assert before.stop() == 0
-    with ServerProcess(data, ENCODER="filterbank", RESIZE="", CROP="", REFRESH_MS="100").wait_until_live() as running:
+    with ServerProcess(data, ENCODER="filterbank", RESIZE="", CROP="").wait_until_live() as running:
         running.teach("plate", *(plate(seed) for seed in range(8)))
         running.wait_until_calibrated("plate")
         yield running

@@ -100,7 +100,7 @@ def test_masks_of_which_nothing_is_left_are_named(tmp_path: Path) -> None:
         assert report.measured[0].lost_masks == tuple(
             f"bottle/ground_truth/scratch/{name}" for name in ("000_mask.png", "001_mask.png")
         )
-        assert "Of 2 masks nothing is left at 128 → 112" in (out / "report.md").read_text()
+        assert "Of 2 masks nothing is left (128 → 112 pixels)" in (out / "report.md").read_text()
 
 
 def test_the_report_says_what_its_means_leave_out(tmp_path: Path) -> None:
@@ -373,7 +373,12 @@ def test_the_whole_of_each_image_is_inspected_in_its_categorys_proportions(tmp_p
     for path in (tree / "zipper").rglob("*.png"):  # twice as wide as high
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(path), cv2.resize(image, (2 * image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST))
-    report = run(tree, tmp_path / "out", "single-class", cells=72)
+    report = run(tree, tmp_path / "out", "single-class", cells=72, balance_layers=True)
+    [fact] = [fact for fact in report.facts() if fact.startswith("Encoder")]
+    assert "whole images on at most 72 cells" in fact
+    assert "layers weighted from the references" in fact
+    with (tmp_path / "out/report.csv").open() as file:
+        assert {(row["resize"], row["crop"], row["cells"]) for row in csv.DictReader(file)} == {("", "", "72")}
     [outcome] = report.measured[0].outcomes
     assert outcome.mean.image_auroc is not None
     assert outcome.mean.image_auroc > 0.9

@@ -155,6 +155,14 @@ def test_a_run_of_the_papers_has_its_figures_beside_ours_for_every_category_and_
     assert table.rows()[-2][-1] == "94.9 (+0.1)"
 
 
+def test_runs_on_whole_images_have_no_figures_of_the_paper() -> None:
+    dataset = mvtec()
+    [cropped] = report(dataset, "single-class").measured
+    assert not cropped.differences(dataset, "single-class")
+    whole = replace(cropped, cells=784)
+    assert whole.differences(dataset, "single-class") == ("whole images on at most 784 cells",)
+
+
 @pytest.mark.parametrize(
     ("protocol", "line", "papers", "cells"),
     [
