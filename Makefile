@@ -49,11 +49,11 @@ packages:
 	|| { command -v mosquitto >/dev/null && command -v chromium >/dev/null; } \
 	|| { echo "Install mosquitto and chromium-headless-shell (or chromium): the line agent's and the console's tests need them"; exit 2; }
 
-# Three processes on two cores: most tests wait for servers that start, and each file's servers are started once.
+# Four processes on two cores: most tests wait for servers that start, and each file's servers are started once.
 # Compiled modules are kept, whatever the environment says: each of these processes and those they start imports them.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY) packages  ## Run every test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## Lint, formatting, strict types, import rules, generated code in step with its source
 	@$(BIN)/ruff check .
