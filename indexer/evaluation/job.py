@@ -137,8 +137,8 @@ def _measure(
     if choices.balance_layers:
         lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
-        side = encoder.space.global_geometry.size[0]
-        name = f"{encoder.space.encoder} {f'{choices.cells} cells' if choices.cells else side}"
+        size = encoder.space.global_geometry.size[0] if choices.cells is None else f"{choices.cells} cells"
+        name = f"{encoder.space.encoder} {size}"
         encoding = shown.task(f"{name}: references", len(dataset.references))
         parallel = cores.encoding(encoder)
         here = LocalEncoding(parallel)
