@@ -21,6 +21,7 @@ from indexer.search.neighbourhood import covers, neighbour_cells
 from indexer.search.torch_engine import TorchEngine
 
 _STEP = 32  # values: queries are padded to a multiple of what the widest instruction set multiplies at a time
+_SIDE = 16  # cells whose queries lie side by side where every stored cell is a candidate for all of them
 _MAX_LEVELS = (
     4096  # values of a code of 8-bit levels: the 32-bit sums of their products with 16-bit queries cannot overflow
 )
@@ -37,7 +38,8 @@ class NativeEngine(GlobalRetrieval):
     `√dim · m / 32767`, m being the query's largest magnitude (in practice by less than 1e-5): only where two candidates
     nearly tie.
 
-    Where every cell is a candidate for every other, one large product is faster: torch's engine has those.
+    Where every cell is a candidate for every other, each code meets all queries of its layer. Then the time goes into
+    multiplying: codes of every kind are decoded to float32, some at a time, and multiplied in blocks of registers.
     """
 
     max_queries = 1
@@ -52,7 +54,7 @@ class NativeEngine(GlobalRetrieval):
         self._instructions = instructions or available[-1]
         self.name = f"native-{self._instructions.name.lower().replace('_', '-')}"
         self.codes: CodeSource = HostCodes()
-        self._over_all_cells = TorchEngine(torch.device("cpu"))
+        self._of_long_codes = TorchEngine(torch.device("cpu"))
         self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()), "patch-search")
 
     def max_similarity(
@@ -68,10 +70,8 @@ class NativeEngine(GlobalRetrieval):
     def _search_one_grid(self, memory: MemoryBank, queries: Sequence[PatchQuery]) -> list[PatchMatches]:
         """The matches of queries of one grid; an image that is searched in several sets of references is multiplied
         once with all of them."""
-        grid = memory.table_of(queries[0].rows).grid
-        too_long = memory.codec.has_levels and memory.codec.dim > _MAX_LEVELS
-        if too_long or covers(grid, max(query.rho for query in queries)):
-            return self._over_all_cells.search(memory, queries)
+        if memory.codec.has_levels and memory.codec.dim > _MAX_LEVELS:
+            return self._of_long_codes.search(memory, queries)
         by_image: dict[tuple[int, int], list[int]] = {}
         for index, query in enumerate(queries):
             by_image.setdefault((query.rho, query.patches.data_ptr()), []).append(index)
@@ -85,32 +85,36 @@ class NativeEngine(GlobalRetrieval):
         """The matches of queries of the same patches and ρ."""
         rows = np.unique(np.concatenate([query.rows for query in queries]))
         members = np.stack([np.isin(rows, query.rows) for query in queries])
-        neighbours = neighbour_cells(memory.table_of(rows).grid, queries[0].rho).astype(np.int32)
+        grid, rho = memory.table_of(rows).grid, queries[0].rho
+        everywhere = covers(grid, rho)
+        neighbours = np.empty((0, 0), np.int32) if everywhere else neighbour_cells(grid, rho).astype(np.int32)
         addresses = np.empty(len(rows), np.int64)
         [chunks] = self.codes.passes(memory, rows)
         for chunk in chunks:
             addresses[chunk.query_positions] = chunk.block.data_ptr() + chunk.block_rows * chunk.block.stride(0)
         layers, cells, dim = queries[0].patches.shape
         patches = memory.codec.to_basis(queries[0].patches.detach().to("cpu", torch.float32))
-        padded = (F.pad(patches, (0, -dim % _STEP)) if dim % _STEP else patches).contiguous()
-        levels = np.empty(padded.shape if memory.codec.has_levels else 0, np.int16)
+        has_levels = memory.codec.has_levels and not everywhere
+        asking = _tiles(patches) if everywhere else F.pad(patches, (0, -dim % _STEP)).contiguous()
+        levels = np.empty(asking.shape if has_levels else 0, np.int16)
         search = Search(
             codec=CODEC_NAMES.index(memory.codec.name),
             references=len(rows),
             layers=layers,
             cells=cells,
             dim=dim,
-            padded=padded.shape[2],
+            padded=dim + -dim % _STEP,
             code_size=memory.codec.code_size,
-            width=neighbours.shape[1],
+            width=cells if everywhere else neighbours.shape[1],
             selections=len(queries),
             codes=addresses.ctypes.data,
-            queries=padded.data_ptr(),
+            queries=asking.data_ptr(),
             levels=levels.ctypes.data,
             neighbours=neighbours.ctypes.data,
             members=members.ctypes.data,
         )
-        best, winners, ranking = self._run(search, memory.codec.has_levels)
+        search_stored = self._functions.search_everywhere if everywhere else self._functions.search_cells
+        best, winners, ranking = self._run(search, search_stored, has_levels)
         row, cell = np.divmod(winners, cells)
         return [
             PatchMatches(
@@ -123,11 +127,12 @@ class NativeEngine(GlobalRetrieval):
         ]
 
     def _run(
-        self, search: Search, has_levels: bool
+        self, search: Search, search_stored: Callable[..., int], has_levels: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32] | None]:
         """The largest inner products, float32 (selections, layers, cells), and where: reference · cells + cell.
 
-        has_levels: whether codes are integer levels; then also the inner products of levels that were the largest.
+        search_stored: the compiled search of stored cells. has_levels: whether it multiplies integer levels; then also
+        the inner products of levels that were the largest.
         """
         stored = search.layers * search.cells
         products = search.references * stored * search.width * search.dim
@@ -138,7 +143,7 @@ class NativeEngine(GlobalRetrieval):
 
         def search_cells(thread: int, first: int, last: int) -> None:
             similarities, where = best[thread].ctypes.data, winners[thread].ctypes.data
-            if functions.search_cells(self._instructions, structure, first, last, similarities, where):
+            if search_stored(self._instructions, structure, first, last, similarities, where):
                 raise MemoryError("no memory for a patch search")
 
         def quantise(_: int, first: int, last: int) -> None:
@@ -173,3 +178,11 @@ class NativeEngine(GlobalRetrieval):
         run(0)
         for other in others:
             other.result()
+
+
+def _tiles(patches: torch.Tensor) -> torch.Tensor:
+    """Patches (layers, cells, dim) as `search_everywhere` reads them: (layers, tiles, dim, 16), 16 cells side by side,
+    an even number of tiles."""
+    layers, cells, dim = patches.shape
+    padded = F.pad(patches, (0, 0, 0, -cells % (2 * _SIDE)))
+    return padded.view(layers, -1, _SIDE, dim).transpose(2, 3).contiguous()

@@ -32,6 +32,7 @@ from indexer.benchmarks.cpu.subjects import (
     vit_encoder,
 )
 from indexer.benchmarks.machine import copying, multiplying
+from indexer.domain.scoring_settings import ANYWHERE
 from indexer.encoders import InputGeometry, prepare
 from indexer.encoders.encode_images import encode_images
 from indexer.memory import Codec, MemoryBank
@@ -71,6 +72,7 @@ def stages(plan: CpuPlan) -> list[tuple[str, Callable[[Tick], Iterator[Measureme
     return [
         *((f"{vit.name} features", partial(_retrieval, plan, vit)) for vit in plan.vits),
         ("A larger memory", partial(_larger_memory, plan)),
+        ("All places", partial(_all_places, plan)),
         ("Cells", partial(_cells, plan)),
         ("Appending", partial(_appending, plan)),
         ("Bytes", partial(_bytes, plan)),
@@ -196,6 +198,35 @@ def _larger_memory(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
             )
         claim = f"patch search from N = {few} to {many} at the same K within 1.3×, {device.type}"
         yield Expectation(claim, f"{grew:.2f}×", grew <= 1.3)
+
+
+def _all_places(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:
+    """Searches that compare every patch with those of all places: the service's engine beside torch's and the floor."""
+    tick("filling memories")
+    space = space_of(plan, plan.small_dim)
+    patches, rows = random_features(space, 1, seed=1).patches[0], np.arange(plan.k)
+    memories = {codec: filled_bank(space, codec, plan.k) for codec in ("fp16", "int8")}
+    engines: dict[str, PatchSearchEngine] = {"TorchEngine": TorchEngine(torch.device("cpu"))}
+    if instruction_sets():
+        engines["NativeEngine"] = NativeEngine()
+    everywhere = replace(plan, rho=ANYWHERE)
+    subjects = {
+        f"{name} {codec}": _searching(engine, memory, patches, rows, everywhere)
+        for codec, memory in memories.items()
+        for name, engine in engines.items()
+    }
+    multiply, multiplied = multiplying(torch.device("cpu"))
+    times = time_interleaved({**subjects, "multiply": multiply}, plan.rounds, tick)
+    operations = 2 * LAYERS * plan.k * math.prod(space.global_grid) ** 2 * space.dim
+    floor = times.median("multiply") * operations / multiplied
+    for codec in memories:
+        for name in engines:
+            label = f"{name} {codec}"
+            compared = f"{times.median(label) / floor:.1f}× the floor of {_time(floor)} ({operations / 1e9:.1f} GFLOP)"
+            if name != "TorchEngine":
+                compared = f"{times.ratio(f'TorchEngine {codec}', label):.1f}× faster than TorchEngine; {compared}"
+            at = f"K = {plan.k}, all places, d = {space.dim}, {codec}"
+            yield Row(f"patch search, {name} cpu", at, _time(times.median(label)), compared)
 
 
 def _cells(plan: CpuPlan, tick: Tick) -> Iterator[Measurement]:

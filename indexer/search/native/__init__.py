@@ -36,6 +36,7 @@ def library() -> ctypes.CDLL | None:
     library = ctypes.CDLL(spec.origin)  # its calls release the interpreter's lock
     search, place, address = ctypes.POINTER(Search), ctypes.c_int64, ctypes.c_void_p
     library.search_cells.argtypes = (ctypes.c_int, search, place, place, address, address)
+    library.search_everywhere.argtypes = library.search_cells.argtypes
     library.quantise.argtypes = (search, place, place, address)
     library.rescore.argtypes = (search, place, place, address, address)
     library.quantise.restype = library.rescore.restype = None

@@ -104,3 +104,92 @@ static void NAMED(search)(
     case INT4: NAMED(search_codec)(s, INT4, first, last, held, best, winners); break;
     }
 }
+
+/* One code as float32, with zeros up to the next multiple of LANES. */
+INLINE void NAMED(decode_code)(const struct search *s, enum codec codec, const uint8_t *code, float *to)
+{
+    if (codec == INT8 || codec == INT4) {
+        float scale;
+        memcpy(&scale, code + offset(codec, s->dim), sizeof scale);
+        for (int64_t d = 0; d < s->dim; d++)
+            to[d] = scale * (codec == INT8 ? (int8_t)code[d] : level_of[code[d / 2] >> 4 * (d % 2) & 15]);
+        return;
+    }
+    for (int64_t d = 0; d < s->dim; d += LANES) {
+        const uint8_t *from = code + offset(codec, d);
+        uint8_t tail[64] = {0};
+        if (d + LANES > s->dim)
+            from = memcpy(tail, from, offset(codec, s->dim - d));
+        *(VECTOR *)(to + d) = NAMED(decode)(codec, from);
+    }
+}
+
+typedef int32_t NAMED(numbers) __attribute__((vector_size(4 * LANES)));
+
+/* `count` codes of one reference, decoded, against 2 x LANES queries: the largest inner product of each, and with which
+   code. The sums of TILE_CODES codes with all these queries lie in registers; a value of a code meets LANES at a time. */
+INLINE void NAMED(search_tile)(const struct search *s, int64_t count, const float *decoded, const float *asking,
+    VECTOR *best, NAMED(numbers) *which)
+{
+    best[0] = best[1] = SPREAD(-__builtin_inff());
+    for (int64_t code = 0; code < count; code += TILE_CODES) {
+        const float *stored = decoded + code * s->padded;
+        VECTOR sums[TILE_CODES][2];
+        _Pragma("GCC unroll 12") for (int i = 0; i < TILE_CODES; i++)
+            sums[i][0] = sums[i][1] = ZERO;
+        for (int64_t d = 0; d < s->dim; d++) {
+            const VECTOR first = LOAD(asking + d * SIDE);
+            const VECTOR second = LOAD(asking + d * SIDE + (LANES < SIDE ? LANES : s->dim * SIDE));
+            _Pragma("GCC unroll 12") for (int i = 0; i < TILE_CODES; i++) {
+                const VECTOR value = SPREAD(stored[i * s->padded + d]);
+                sums[i][0] = MULTIPLY_ADD(value, first, sums[i][0]);
+                sums[i][1] = MULTIPLY_ADD(value, second, sums[i][1]);
+            }
+        }
+        _Pragma("GCC unroll 12") for (int i = 0; i < TILE_CODES; i++)
+            _Pragma("GCC unroll 2") for (int j = 0; j < 2; j++) {
+                const NAMED(numbers) better = sums[i][j] > best[j];
+                best[j] = MAXIMUM(sums[i][j], best[j]);
+                which[j] = (((NAMED(numbers)){0} + (int32_t)(code + i)) & better) | (which[j] & ~better);
+            }
+    }
+}
+
+/* Stored cells first ... last - 1 against every query of their layer. decoded: room for CHUNK codes. */
+INLINE void NAMED(search_codec_everywhere)(
+    const struct search *s, enum codec codec, int64_t first, int64_t last, float *decoded, float *best, int64_t *winners)
+{
+    const int64_t laid_out = (s->cells + 2 * SIDE - 1) / (2 * SIDE) * (2 * SIDE);
+    for (int64_t stored = first, end; stored < last; stored = end) {
+        const int64_t layer = stored / s->cells, cell = stored % s->cells;
+        end = stored + CHUNK < last ? stored + CHUNK : last;
+        end = end < (layer + 1) * s->cells ? end : (layer + 1) * s->cells;
+        const int64_t count = end - stored, filled = (count + TILE_CODES - 1) / TILE_CODES * TILE_CODES;
+        for (int64_t reference = 0; reference < s->references; reference++) {
+            const uint8_t *codes = s->codes[reference] + stored * s->code_size;
+            for (int64_t i = 0; i < filled; i++) /* a last tile that is not full repeats the last code */
+                NAMED(decode_code)(
+                    s, codec, codes + (i < count ? i : count - 1) * s->code_size, decoded + i * s->padded);
+            for (int64_t query = 0; query < s->cells; query += 2 * LANES) {
+                VECTOR largest[2];
+                NAMED(numbers) which[2];
+                NAMED(search_tile)(
+                    s, count, decoded, s->queries + (layer * laid_out + query) * s->dim, largest, which);
+                keep_better(s, (const float *)largest, (const int32_t *)which, layer, query, 2 * LANES, reference,
+                    cell, best, winners);
+            }
+        }
+    }
+}
+
+static void NAMED(search_everywhere)(
+    const struct search *s, int64_t first, int64_t last, float *decoded, float *best, int64_t *winners)
+{
+    switch (s->codec) {
+    case FP32: NAMED(search_codec_everywhere)(s, FP32, first, last, decoded, best, winners); break;
+    case FP16: NAMED(search_codec_everywhere)(s, FP16, first, last, decoded, best, winners); break;
+    case BF16: NAMED(search_codec_everywhere)(s, BF16, first, last, decoded, best, winners); break;
+    case INT8: NAMED(search_codec_everywhere)(s, INT8, first, last, decoded, best, winners); break;
+    case INT4: NAMED(search_codec_everywhere)(s, INT4, first, last, decoded, best, winners); break;
+    }
+}

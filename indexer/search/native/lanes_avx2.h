@@ -4,17 +4,20 @@
 #define VECTOR __m256
 #define LANES 8
 #define ZERO _mm256_setzero_ps()
+#define SPREAD(value) _mm256_set1_ps(value)
 #define LOAD(from) _mm256_loadu_ps(from)
 #define FROM_FP16(from) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from)))
 #define FROM_BF16(from) \
     _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(from))), 16))
 #define MULTIPLY_ADD(a, b, sum) _mm256_fmadd_ps(a, b, sum)
+#define MAXIMUM(a, b) _mm256_max_ps(a, b)
 #define LEVELS __m256i
 #define NO_LEVELS _mm256_setzero_si256()
 #define LOAD_LEVELS(from) _mm256_loadu_si256((const __m256i *)(from))
 #define FROM_INT8(from) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(from)))
 #define MULTIPLY_ADD_LEVELS(a, b, sum) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 #define TO_FLOATS(levels) _mm256_cvtepi32_ps(levels)
+#define TILE_CODES 6 /* whose sums with two vectors of queries lie in registers */
 
 /* 16 levels of 8 bytes: the halves of a byte side by side, then each looked up. */
 INLINE __m256i from_int4_avx2(const uint8_t *from)

@@ -4,32 +4,38 @@
 #undef VECTOR
 #undef LANES
 #undef ZERO
+#undef SPREAD
 #undef LOAD
 #undef FROM_FP16
 #undef FROM_BF16
 #undef MULTIPLY_ADD
+#undef MAXIMUM
 #undef LEVELS
 #undef NO_LEVELS
 #undef LOAD_LEVELS
 #undef FROM_INT8
 #undef MULTIPLY_ADD_LEVELS
 #undef TO_FLOATS
+#undef TILE_CODES
 
 #define NAMED(name) name##_avx512
 #define VECTOR __m512
 #define LANES 16
 #define ZERO _mm512_setzero_ps()
+#define SPREAD(value) _mm512_set1_ps(value)
 #define LOAD(from) _mm512_loadu_ps(from)
 #define FROM_FP16(from) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(from)))
 #define FROM_BF16(from) \
     _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(from))), 16))
 #define MULTIPLY_ADD(a, b, sum) _mm512_fmadd_ps(a, b, sum)
+#define MAXIMUM(a, b) _mm512_max_ps(a, b)
 #define LEVELS __m512i
 #define NO_LEVELS _mm512_setzero_si512()
 #define LOAD_LEVELS(from) _mm512_loadu_si512(from)
 #define FROM_INT8(from) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(from)))
 #define MULTIPLY_ADD_LEVELS(a, b, sum) _mm512_dpwssd_epi32(sum, a, b)
 #define TO_FLOATS(levels) _mm512_cvtepi32_ps(levels)
+#define TILE_CODES 12 /* whose sums with two vectors of queries lie in registers */
 
 /* 32 levels of 16 bytes: each byte twice, its halves at the lower end of a word, which alone are looked up. */
 INLINE __m512i from_int4_avx512(const uint8_t *from)

@@ -10,6 +10,8 @@
 
 enum codec { FP32, FP16, BF16, INT8, INT4 };
 enum { QUERIES = 9 }; /* of a code at a time: the neighbours at rho = 1, and as many sums as registers hold */
+enum { SIDE = 16 }; /* queries side by side, where every stored cell is a candidate for all of them */
+enum { CHUNK = 60 }; /* codes that are decoded at a time, for all of those queries */
 enum { AVX2 = 1, AVX512_VNNI = 2 };
 
 /* One image's search in references of one grid.
@@ -48,6 +50,24 @@ INLINE int64_t offset(enum codec codec, int64_t d)
     return codec == FP32 ? 4 * d : codec == INT8 ? d : codec == INT4 ? (d + 1) >> 1 : 2 * d;
 }
 
+/* Raise best and winners of `count` queries `from` ... of a layer where a reference matches better, in every selection that
+   has it. largest, which: of each query, its largest inner product with the reference, and with which cell from `cell` on. */
+INLINE void keep_better(const struct search *s, const float *largest, const int32_t *which, int64_t layer, int64_t from,
+    int64_t count, int64_t reference, int64_t cell, float *best, int64_t *winners)
+{
+    count = from + count < s->cells ? count : s->cells - from;
+    for (int64_t selection = 0; selection < s->selections; selection++) {
+        if (!s->members[selection * s->references + reference])
+            continue;
+        const int64_t place = (selection * s->layers + layer) * s->cells + from;
+        for (int64_t i = 0; i < count; i++)
+            if (largest[i] > best[place + i]) {
+                best[place + i] = largest[i];
+                winners[place + i] = reference * s->cells + cell + which[i];
+            }
+    }
+}
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #include "lanes_avx2.h"
@@ -83,6 +103,19 @@ int search_cells(int set, const struct search *s, int64_t first, int64_t last, f
         return -1;
     (set == AVX2 ? search_avx2 : search_avx512)(s, first, last, held, best, winners);
     free(held);
+    return 0;
+}
+
+/* The same where every stored cell answers to every query of its layer, with every codec in float32. Of `s`, queries are
+   laid out otherwise: (layers, cells / SIDE, dim, SIDE), cells being filled up with zeros to a multiple of 2 x SIDE; levels and
+   neighbours are not read. */
+int search_everywhere(int set, const struct search *s, int64_t first, int64_t last, float *best, int64_t *winners)
+{
+    float *decoded = aligned_alloc(64, CHUNK * s->padded * sizeof *decoded);
+    if (!decoded)
+        return -1;
+    (set == AVX2 ? search_everywhere_avx2 : search_everywhere_avx512)(s, first, last, decoded, best, winners);
+    free(decoded);
     return 0;
 }
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import indexer
+from indexer.domain.scoring_settings import ANYWHERE
 from indexer.memory import CODEC_NAMES
 from indexer.search import NativeEngine, PatchQuery, choose_engine, native_engine
 from indexer.search.native import InstructionSet, instruction_sets
@@ -46,7 +47,7 @@ def test_it_is_built_and_chosen_where_there_is_a_compiler_and_a_processor_for_it
 @BUILT
 @pytest.mark.usefixtures("four_threads")
 @pytest.mark.parametrize("codec", CODEC_NAMES)
-@pytest.mark.parametrize("rho", [0, 1, 2])
+@pytest.mark.parametrize("rho", [0, 1, 2, 8])
 def test_threads_that_share_a_search_find_what_the_oracle_finds(codec: str, rho: int) -> None:
     memory, stored = filled(12, codec, grid=(7, 9), dim=40)
     patches = random_features(memory.space, 1, 3).patches[0]
@@ -59,6 +60,28 @@ def test_threads_that_share_a_search_find_what_the_oracle_finds(codec: str, rho:
         for rows, match in zip(sets, matches, strict=True):
             expected = best_similarities(patches.numpy(), stored[rows], (7, 9), rho)
             np.testing.assert_allclose(match.similarities, expected, rtol=0, atol=bound(memory.codec, stored[rows]))
+
+
+@BUILT
+@pytest.mark.parametrize("instructions", instruction_sets(), ids=lambda instruction_set: instruction_set.name)
+@pytest.mark.parametrize("codec", CODEC_NAMES)
+@pytest.mark.parametrize("dim", [5, 64, 97])
+@pytest.mark.parametrize("grid", [(7, 9), (1, 3)])
+def test_a_search_of_all_places_equals_the_oracle_and_says_where_the_best_is(
+    instructions: InstructionSet, codec: str, dim: int, grid: tuple[int, int]
+) -> None:
+    memory, _ = filled(9, codec, grid=grid, dim=dim)
+    patches = random_features(memory.space, 1, 3).patches[0]
+    decoded = np.stack([memory.features_of(row).patches[0].numpy() for row in range(9)])
+    rows = np.array([8, 2, 5, 0])
+    question = PatchQuery(patches, rows, ANYWHERE, np.array([0.5, 0.5], np.float32))
+    [matches] = NativeEngine(instructions).search(memory, [question])
+    expected = best_similarities(patches.numpy(), decoded[rows], grid, ANYWHERE)
+    np.testing.assert_allclose(matches.similarities, expected, rtol=0, atol=1e-6)
+    assert matches.best_match is not None
+    assert np.isin(matches.best_match.rows, rows).all()
+    nearest = decoded[matches.best_match.rows, np.array([[0], [1]]), matches.best_match.cells]
+    np.testing.assert_allclose((nearest * patches.numpy()).sum(-1), expected, rtol=0, atol=1e-6)
 
 
 @BUILT
