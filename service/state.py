@@ -37,6 +37,7 @@ from service.inference.backend import Backend, local_backend
 from service.inference.decoder import Decoder, choose_preprocessing
 from service.inference.detection_jobs import DetectionJobs
 from service.inference.in_flight import Budget, InFlightLimits
+from service.inference.resources import InferenceResources
 from service.inference.warm_up import warm_up
 from service.inference.worker import InferenceWorker
 from service.observability.metrics import Metrics
@@ -106,17 +107,7 @@ class AppState:
         if backend is None:
             backend = local_backend(encoder_of_memory(settings), settings.device_memory_share)
         encoder, engine = backend.encoder, backend.engine
-        reference_store = ReferenceStore.open(
-            settings.data,
-            encoder.space,
-            codec=settings.codec,
-            database_url=settings.database_url,
-            mmap_codes=settings.mmap_codes,
-        )
-        for name in reference_store.published.settings:
-            if (inspected := reference_store.geometry_of(name).inspected) < 1:
-                log.warning(_BORDER_WARNING, name, 100 * (1 - inspected), name)
-        (settings.data / HISTORY).mkdir(exist_ok=True)
+        reference_store = _open_memory(encoder, settings)
         if encoder.device.type == "cuda":
             # What is left to the CPU are small steps on many threads: each splitting its own over all cores costs more.
             torch.set_num_threads(1)
@@ -132,19 +123,15 @@ class AppState:
             threads=backend.concurrent_batches,
         )
         _warm_up(worker, backend, reference_store, settings)
-        calibrations = CalibrationManager(worker, engine, reference_store)
         preprocess = choose_preprocessing(encoder, settings)
+        resources = InferenceResources(worker, encoder, engine, reference_store, preprocess, settings.image_limits)
+        calibrations = CalibrationManager(worker, engine, reference_store)
+        adaptations = Adaptations(resources, calibrations)
         under_way = settings.batch_size * backend.concurrent_batches
         detecting = _in_flight_limits(settings, settings.queue_size + under_way, lambda: worker.retry_after)
         onboarding = _in_flight_limits(settings, settings.onboarding_queue_size, lambda: _ONBOARDING_RETRY_SECONDS)
         decoder, onboarding_decoder = (
-            Decoder(
-                settings.decode_threads,
-                settings.image_limits,
-                preprocess,
-                metrics,
-                kind.decoded_bytes,
-            )
+            Decoder(settings.decode_threads, settings.image_limits, preprocess, metrics, kind.decoded_bytes)
             for kind in (detecting, onboarding)
         )
         api_keys = ApiKeyCache(reference_store.catalogue.api_keys)
@@ -154,14 +141,10 @@ class AppState:
         inspection_stream = InspectionStream(reference_store.catalogue.inspections)
         station_frames = StationFrames(settings.data / FRAMES)
         readiness = Readiness(encoder, worker, reference_store, settings.data, settings.min_free_bytes)
-        adaptations = Adaptations(worker, encoder, engine, reference_store, calibrations, settings.image_limits)
         background = BackgroundTasks.build(
             settings,
             metrics,
-            backend,
-            worker,
-            reference_store,
-            preprocess,
+            resources,
             api_keys=api_keys,
             calibrations=calibrations,
             adaptations=adaptations,
@@ -267,6 +250,22 @@ class AppState:
                     f"The snapshot is {self.reference_store.memory.version}, not yet {version}; ask again."
                 )
             await asyncio.sleep(0.05)
+
+
+def _open_memory(encoder: Encoder, settings: Settings) -> ReferenceStore:
+    """The data folder's memory; says which categories' images are not inspected whole."""
+    reference_store = ReferenceStore.open(
+        settings.data,
+        encoder.space,
+        codec=settings.codec,
+        database_url=settings.database_url,
+        mmap_codes=settings.mmap_codes,
+    )
+    for name in reference_store.published.settings:
+        if (inspected := reference_store.geometry_of(name).inspected) < 1:
+            log.warning(_BORDER_WARNING, name, 100 * (1 - inspected), name)
+    (settings.data / HISTORY).mkdir(exist_ok=True)
+    return reference_store
 
 
 def _warm_up(worker: InferenceWorker, backend: Backend, reference_store: ReferenceStore, settings: Settings) -> None:

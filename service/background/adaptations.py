@@ -20,15 +20,12 @@ from indexer.domain.geometry import InputGeometry
 from indexer.domain.reference import Reference
 from indexer.encoders import Encoder, PreparedImage, Preprocessor
 from indexer.encoders.encode_images import encode_batch
-from indexer.imaging.decode import ImageLimits
 from indexer.memory import MemoryBank
-from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_calibrations import read_stored
 from indexer.references.stored_image import prepare_stored
-from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationBasis, CalibrationManager
 from service.background.supervisor import for_each
-from service.inference.worker import InferenceWorker
+from service.inference.resources import InferenceResources
 
 log = logging.getLogger("touchstone")
 
@@ -57,21 +54,13 @@ class Adaptations:
     outdated adaptation is used until it is renewed.
     """
 
-    def __init__(
-        self,
-        worker: InferenceWorker,
-        encoder: Encoder,
-        engine: PatchSearchEngine,
-        reference_store: ReferenceStore,
-        calibrations: CalibrationManager,
-        limits: ImageLimits,
-    ) -> None:
-        self._worker = worker
-        self._encoder = encoder
-        self._engine = engine
-        self._reference_store = reference_store
+    def __init__(self, resources: InferenceResources, calibrations: CalibrationManager) -> None:
+        self._worker = resources.worker
+        self._encoder = resources.encoder
+        self._engine = resources.engine
+        self._reference_store = resources.reference_store
+        self._limits = resources.limits
         self._calibrations = calibrations
-        self._limits = limits
         self._wanted: dict[tuple[str, Encoding], _Wanted] = {}
         self._changing = threading.Lock()
         self.asked: Callable[[], object] = lambda: None  # has a round begin soon

@@ -25,18 +25,17 @@ from indexer.domain.errors import (
 )
 from indexer.domain.labelled_set import LabelledImage, LabelledResult
 from indexer.domain.region import Region
-from indexer.encoders import Encoder, PreparedImage, Preprocess
+from indexer.encoders import PreparedImage
 from indexer.encoders.encode_images import encode_images
-from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
+from indexer.imaging.decode import ImageRejected, RawImage, read_image
 from indexer.memory import MemoryBank
-from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
-from indexer.search import PatchSearchEngine, run_batched
+from indexer.search import run_batched
 from service.background.calibration_manager import CalibrationManager
 from service.background.criteria import CurrentCriteria
 from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
-from service.inference.worker import InferenceWorker
+from service.inference.resources import InferenceResources
 
 _UNUSABLE = (UnusableImage, OriginalUnreadable, ImageRejected, OtherProportions, NothingInspected, NoReferencesError)
 
@@ -49,24 +48,16 @@ class Evaluations:
     """
 
     def __init__(
-        self,
-        worker: InferenceWorker,
-        encoder: Encoder,
-        engine: PatchSearchEngine,
-        reference_store: ReferenceStore,
-        calibrations: CalibrationManager,
-        criteria: CurrentCriteria,
-        preprocess: Preprocess,
-        limits: ImageLimits,
+        self, resources: InferenceResources, calibrations: CalibrationManager, criteria: CurrentCriteria
     ) -> None:
-        self._worker = worker
-        self._encoder = encoder
-        self._engine = engine
-        self._reference_store = reference_store
+        self._worker = resources.worker
+        self._encoder = resources.encoder
+        self._engine = resources.engine
+        self._reference_store = resources.reference_store
+        self._limits = resources.limits
         self._calibrations = calibrations
         self._criteria = criteria
-        self._reader = LabelledImageReader(reference_store, preprocess, limits)
-        self._limits = limits
+        self._reader = LabelledImageReader(resources)
         self._finished: dict[str, str] = {}  # by category, the key of the evaluation that needs no other look
 
     def round(self, stopping: threading.Event) -> None:

@@ -14,18 +14,14 @@ from indexer.domain.geometry import InputGeometry
 from indexer.domain.leave_one_out import StoredCalibration
 from indexer.domain.reference import Reference
 from indexer.domain.snapshot import GeometryChange
-from indexer.encoders import Encoder, Preprocess
-from indexer.imaging.decode import ImageLimits
 from indexer.jobs.geometry_change import GeometryChangeJob, Stopped
 from indexer.jobs.reencoder import ImagesUnreadable, Reencoded
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_image import prepare_stored
-from indexer.search import PatchSearchEngine
 from service.background.calibration_manager import CalibrationManager
 from service.background.supervisor import for_each
 from service.background.worker_steps import encode_reference, run_steps
-from service.inference.worker import InferenceWorker
+from service.inference.resources import InferenceResources
 
 log = logging.getLogger("touchstone")
 
@@ -37,23 +33,14 @@ class GeometryChanges:
     its reason, and is looked at again in every round.
     """
 
-    def __init__(
-        self,
-        worker: InferenceWorker,
-        encoder: Encoder,
-        engine: PatchSearchEngine,
-        reference_store: ReferenceStore,
-        calibrations: CalibrationManager,
-        preprocess: Preprocess,
-        limits: ImageLimits,
-    ) -> None:
-        self._worker = worker
-        self._encoder = encoder
-        self._engine = engine
-        self._reference_store = reference_store
+    def __init__(self, resources: InferenceResources, calibrations: CalibrationManager) -> None:
+        self._worker = resources.worker
+        self._encoder = resources.encoder
+        self._engine = resources.engine
+        self._reference_store = resources.reference_store
+        self._preprocess = resources.preprocess
+        self._limits = resources.limits
         self._calibrations = calibrations
-        self._preprocess = preprocess
-        self._limits = limits
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: complete all pending changes."""

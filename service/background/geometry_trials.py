@@ -11,17 +11,13 @@ from indexer.domain.geometry_choice import GeometryChoice, usual_size
 from indexer.domain.json_types import JsonObject
 from indexer.domain.profile import Profile
 from indexer.domain.scoring_settings import ScoringSettings
-from indexer.encoders import Encoder, Preprocess
-from indexer.imaging.decode import ImageLimits
 from indexer.imaging.roi import roi_cells
 from indexer.memory import EncodedReferences, MemoryBank, join
-from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
 from indexer.references.stored_image import prepare_stored
-from indexer.search import PatchSearchEngine
 from indexer.tuning.candidates import CandidateGrid
 from service.background.worker_steps import encode_reference, run_steps
-from service.inference.worker import InferenceWorker
+from service.inference.resources import InferenceResources
 
 _CELLS = (0.5, 2.0)  # of the present grid's
 _MAX_CODE_BYTES = 256 << 20  # of the references under one other geometry, which are held in memory
@@ -58,12 +54,7 @@ class GeometryTrial:
 class GeometryTrials:
     """Makes them: references are encoded one at a time, behind all other work, and kept in memory only."""
 
-    worker: InferenceWorker
-    encoder: Encoder
-    engine: PatchSearchEngine
-    reference_store: ReferenceStore
-    preprocess: Preprocess
-    limits: ImageLimits
+    resources: InferenceResources
 
     def others(self, published: PublishedState, category: str, images: int) -> dict[int, InputGeometry]:
         """By the cells to ask for, the other geometries that are affordable for so many test images.
@@ -95,26 +86,26 @@ class GeometryTrials:
         self, published: PublishedState, category: str, cells: int, geometry: InputGeometry, check: Check
     ) -> GeometryTrial | None:
         """A trial of another geometry; None when a reference's image cannot be encoded so. check: called for each."""
-        present = published.memory
+        resources, present = self.resources, published.memory
         live = set(present.ids[present.rows_of(category)].tolist())
         ids: list[int] = []
         parts: list[EncodedReferences] = []
-        for reference in self.reference_store.catalogue.references.iterate(category):
+        for reference in resources.reference_store.catalogue.references.iterate(category):
             if reference.id not in live:
                 continue
             check()
             prepared = prepare_stored(
-                reference, self.reference_store.read_original, self.limits, self.preprocess, geometry
+                reference, resources.reference_store.read_original, resources.limits, resources.preprocess, geometry
             )
             if prepared is None:
                 return None
-            parts.append(encode_reference(self.worker, self.encoder, present.codec, prepared))
+            parts.append(encode_reference(resources.worker, resources.encoder, present.codec, prepared))
             ids.append(reference.id)
         empty = MemoryBank.empty(present.space, present.codec.name).with_geometries({category: geometry})
         memory = empty.with_references(ids, [category] * len(ids), join(parts), present.version)
         scoring = published.settings[category].scoring
-        steps = leave_one_out(memory, self.engine, category, scoring.k, scoring.rho)
-        searched = run_steps(self.worker, steps, lambda _: check())
+        steps = leave_one_out(memory, resources.engine, category, scoring.k, scoring.rho)
+        searched = run_steps(resources.worker, steps, lambda _: check())
         grid = _candidate_grid(memory, category, scoring, searched)
         return GeometryTrial(memory, geometry, grid, {"geometry": {"cells": cells}})
 

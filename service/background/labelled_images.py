@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from indexer.domain.errors import OriginalUnreadable, OtherProportions
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.labelled_set import LabelledImage
-from indexer.encoders import PreparedImage, Preprocess
-from indexer.imaging.decode import ImageLimits, ImageRejected, RawImage, read_image
+from indexer.encoders import PreparedImage
+from indexer.imaging.decode import ImageRejected, RawImage, read_image
 from indexer.imaging.reading import read_pixels, reading_for
-from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
 from service.inference.image_reading import reading_of_parts
+from service.inference.resources import InferenceResources
 
 
 class UnusableImage(ValueError):
@@ -23,9 +23,7 @@ class UnusableImage(ValueError):
 class LabelledImageReader:
     """Reads images of test sets, one at a time."""
 
-    reference_store: ReferenceStore
-    preprocess: Preprocess
-    limits: ImageLimits
+    resources: InferenceResources
 
     def read(
         self, image: LabelledImage, published: PublishedState, geometry: InputGeometry | None = None
@@ -34,15 +32,15 @@ class LabelledImageReader:
 
         geometry: None for the category's.
         """
-        if self.reference_store.find_existing(image.category, [image.image_sha256]):
+        if self.resources.reference_store.find_existing(image.category, [image.image_sha256]):
             raise UnusableImage("It is a reference: a test image must be none.")
         try:
-            data = self.reference_store.read_original(image.image_sha256, image.image_suffix)
+            data = self.resources.reference_store.read_original(image.image_sha256, image.image_suffix)
             geometry = geometry or published.memory.geometry_of(image.category)
-            geometries = (geometry, self.preprocess.global_geometry)
+            geometries = (geometry, self.resources.preprocess.global_geometry)
             reading = reading_of_parts(published, image.category, None)
-            stored = read_image(data, self.limits, geometries, reading.stored_as)
+            stored = read_image(data, self.resources.limits, geometries, reading.stored_as)
             pixels = read_pixels(stored, reading_for(stored, reading), geometries)
-            return stored, self.preprocess(pixels, geometry, stored.size)
+            return stored, self.resources.preprocess(pixels, geometry, stored.size)
         except (OriginalUnreadable, ImageRejected, OtherProportions) as error:
             raise UnusableImage(str(error)) from error

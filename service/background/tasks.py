@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from indexer.encoders import Preprocess
-from indexer.references.reference_store import ReferenceStore
 from service.auth.api_key_cache import ApiKeyCache
 from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
@@ -22,8 +20,7 @@ from service.background.readiness import CHECK_SECONDS, Readiness
 from service.background.segment_checks import SegmentChecks
 from service.background.supervisor import Supervisor, Task
 from service.background.tuning import SettingsTuner
-from service.inference.backend import Backend
-from service.inference.worker import InferenceWorker
+from service.inference.resources import InferenceResources
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.station_frames import StationFrames
@@ -52,10 +49,7 @@ class BackgroundTasks:
         cls,
         settings: Settings,
         metrics: Metrics,
-        backend: Backend,
-        worker: InferenceWorker,
-        reference_store: ReferenceStore,
-        preprocess: Preprocess,
+        resources: InferenceResources,
         *,
         api_keys: ApiKeyCache,
         calibrations: CalibrationManager,
@@ -66,8 +60,7 @@ class BackgroundTasks:
         readiness: Readiness,
     ) -> BackgroundTasks:
         """All tasks, not started yet."""
-        encoder, engine, limits = backend.encoder, backend.engine, settings.image_limits
-        refresh = settings.refresh_interval_ms / 1000
+        reference_store, refresh = resources.reference_store, settings.refresh_interval_ms / 1000
         task = partial(Task, metrics=metrics)
         catalogue_sync = task(
             "catalogue-sync", CatalogueSync(reference_store).round, seconds=refresh, max_seconds=5, stalls_after=60
@@ -82,10 +75,10 @@ class BackgroundTasks:
         )
         adapting = task("adaptation", adaptations.round, seconds=refresh, max_seconds=5)
         adaptations.asked = adapting.soon
-        changes = GeometryChanges(worker, encoder, engine, reference_store, calibrations, preprocess, limits)
+        changes = GeometryChanges(resources, calibrations)
         criteria = CurrentCriteria(calibrations, adaptations)
-        evaluator = Evaluations(worker, encoder, engine, reference_store, calibrations, criteria, preprocess, limits)
-        tuner = SettingsTuner(worker, encoder, engine, reference_store, calibrations, criteria, preprocess, limits)
+        evaluator = Evaluations(resources, calibrations, criteria)
+        tuner = SettingsTuner(resources, calibrations, criteria)
         geometry_changes = task("geometry", changes.round, seconds=refresh, max_seconds=30)
         evaluations = task("evaluation", evaluator.round, seconds=_TEST_SET_SECONDS, max_seconds=60)
         tuning = task("tuning", tuner.round, seconds=_TEST_SET_SECONDS, max_seconds=60)

@@ -19,13 +19,9 @@ from indexer.domain.errors import CategoryNotFound
 from indexer.domain.json_types import JsonObject
 from indexer.domain.labelled_set import LabelledImage
 from indexer.domain.tuning import Tuning, TuningResult
-from indexer.encoders import Encoder, Preprocess
 from indexer.encoders.encode_images import encode_images
-from indexer.imaging.decode import ImageLimits
 from indexer.imaging.roi import roi_cells
-from indexer.references.reference_store import ReferenceStore
 from indexer.references.snapshot_loader import PublishedState
-from indexer.search import PatchSearchEngine
 from indexer.tuning.candidates import score_candidates
 from indexer.tuning.cross_validation import cross_validate, too_few
 from service.background.calibration_manager import CalibrationManager
@@ -34,7 +30,7 @@ from service.background.geometry_trials import Check, GeometryTrial, GeometryTri
 from service.background.labelled_images import LabelledImageReader, UnusableImage
 from service.background.supervisor import for_each
 from service.background.worker_steps import run_steps
-from service.inference.worker import InferenceWorker
+from service.inference.resources import InferenceResources
 
 _WAIT_SECONDS = 0.5  # between looks at whether a calibration that is being made is there
 
@@ -54,25 +50,17 @@ class SettingsTuner:
     """
 
     def __init__(
-        self,
-        worker: InferenceWorker,
-        encoder: Encoder,
-        engine: PatchSearchEngine,
-        reference_store: ReferenceStore,
-        calibrations: CalibrationManager,
-        criteria: CurrentCriteria,
-        preprocess: Preprocess,
-        limits: ImageLimits,
+        self, resources: InferenceResources, calibrations: CalibrationManager, criteria: CurrentCriteria
     ) -> None:
-        self._worker = worker
-        self._encoder = encoder
-        self._engine = engine
-        self._reference_store = reference_store
+        self._worker = resources.worker
+        self._encoder = resources.encoder
+        self._engine = resources.engine
+        self._reference_store = resources.reference_store
         self._calibrations = calibrations
         self._criteria = criteria
-        self._reader = LabelledImageReader(reference_store, preprocess, limits)
-        self._geometries = GeometryTrials(worker, encoder, engine, reference_store, preprocess, limits)
-        self._tunings = reference_store.catalogue.tunings
+        self._reader = LabelledImageReader(resources)
+        self._geometries = GeometryTrials(resources)
+        self._tunings = resources.reference_store.catalogue.tunings
 
     def round(self, stopping: threading.Event) -> None:
         """See `Task`: work on every tuning that was requested."""
