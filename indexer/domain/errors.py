@@ -24,6 +24,7 @@ EncoderError                    (ValueError) an encoder that cannot be loaded or
 ClusterError                    a Ray cluster that cannot be reached or used
 OtherProportions                (ValueError) an image that does not fit its category's geometry
 NothingInspected                (ValueError) an image of which nothing would be scored
+NotEncoded                      (ValueError) an addition of images whose features have to be computed first
 OSError
 ├── StorageFull                 no space left on the disk
 ├── NoDataFolder                there is none
@@ -199,6 +200,10 @@ class OtherProportions(ValueError):
 
 class NothingInspected(ValueError):
     """An image, or a region of interest, that covers half of no grid cell: there is nothing to score."""
+
+
+class NotEncoded(ValueError):
+    """Images that were references a moment ago, and were not encoded for that, are none any more."""
 
 
 class EncoderError(ValueError):

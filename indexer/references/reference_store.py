@@ -17,6 +17,7 @@ from indexer.domain.errors import (
     CorruptSegmentError,
     FeatureSpaceMismatch,
     MemoryInactive,
+    NotEncoded,
 )
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.inspection import DefectDetails, Inspection
@@ -43,10 +44,6 @@ class AddOutcome:
     filename: str
     status: Literal["added", "duplicate"]
     reference_id: int
-
-
-class NotEncoded(ValueError):
-    """Images that were references a moment ago, and were not encoded for that, are none any more."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from indexer.domain.bit_depth import BitDepth
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import GeometryInactive, OriginalUnreadable
+from indexer.domain.errors import GeometryInactive, NotEncoded, OriginalUnreadable
 from indexer.domain.finding import Finding, FindingKind
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.geometry_choice import GeometryChoice, commonest
@@ -21,7 +21,7 @@ from indexer.domain.reading import Reading
 from indexer.domain.reference import Reference
 from indexer.imaging.decode import ImageRejected
 from indexer.memory import EncodedReferences, MemoryBank
-from indexer.references.reference_store import AddOutcome, NotEncoded
+from indexer.references.reference_store import AddOutcome, AddResult
 from indexer.references.snapshot_loader import PublishedState
 from indexer.references.source_image import SourceImage
 from indexer.screening.onboarding import KnownReferences, Onboarding, OnboardingDecision
@@ -34,6 +34,8 @@ from service.inference.in_flight import Lease
 from service.inference.worker import JobContext
 from service.state import AppState
 from service.usecases.stored_images import read_stored_image
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,12 @@ async def onboard(
     profile = published.profiles.get(category, Profile())
     notices = dict(zip(images, notices_of_references(list(images.values()), profile, inferred=inferred), strict=True))
     originals = [with_appearance(image) for image in images.values()]
-    encoded: dict[str, EncodedReferences] = {}
-    while True:
-        encoded |= await _encode(state, category, list(images.values()), encoded)
+
+    async def screen(encoded: Mapping[str, EncodedReferences]) -> tuple[list[SourceImage], OnboardingDecision]:
         decision = await _screen(state, category, geometry, settings, originals, encoded, refuse)
-        accepted = list(decision.accepted.values())
-        try:
-            added = await asyncio.to_thread(state.reference_store.add, category, accepted, encoded, geometry)
-            break
-        except NotEncoded:
-            continue  # one that was a reference already was removed meanwhile
+        return list(decision.accepted.values()), decision
+
+    added, decision = await _add(state, category, geometry, list(images.values()), screen)
     outcomes: dict[int, AddOutcome | Finding] = dict(zip(decision.accepted, added.outcomes, strict=True))
     outcomes |= decision.refused
     positions = {index: position for position, index in enumerate(images)}  # among those that could be decoded
@@ -151,14 +149,11 @@ async def _restore(
     ]
     if originals:  # which would begin a category anew that was removed
         await asyncio.to_thread(state.reference_store.restore_category, category)
-    encoded: dict[str, EncodedReferences] = {}
-    while True:
-        encoded |= await _encode(state, category, [image for _, image in images], encoded)
-        try:
-            added = await asyncio.to_thread(state.reference_store.add, category, originals, encoded, geometry)
-            break
-        except NotEncoded:
-            continue  # as in `onboard`
+
+    async def accept_all(_: Mapping[str, EncodedReferences]) -> tuple[list[SourceImage], None]:
+        return originals, None
+
+    added, _ = await _add(state, category, geometry, [image for _, image in images], accept_all)
     outcomes = iter(added.outcomes)
     return [next(outcomes) if isinstance(image_or_error, DecodedImage) else image_or_error for image_or_error in read]
 
@@ -185,6 +180,28 @@ async def _read_again(
     upload = Upload((ImageFile(reference.filename, data),))
     [image] = await state.onboarding_decoder.decode(upload, geometry, Reading.from_json(reference.reading))
     return image
+
+
+async def _add(
+    state: AppState,
+    category: str,
+    geometry: InputGeometry,
+    images: Sequence[DecodedImage],
+    select: Callable[[Mapping[str, EncodedReferences]], Awaitable[tuple[Sequence[SourceImage], T]]],
+) -> tuple[AddResult, T]:
+    """Encode images, and add those that `select` takes in one transaction; returns also what else it said.
+
+    Begins again, with what is encoded already, when an image that was a reference is removed meanwhile.
+    """
+    encoded: dict[str, EncodedReferences] = {}
+    while True:
+        encoded |= await _encode(state, category, images, encoded)
+        selected, decision = await select(encoded)
+        try:
+            added = await asyncio.to_thread(state.reference_store.add, category, selected, encoded, geometry)
+        except NotEncoded:
+            continue
+        return added, decision
 
 
 async def encode_image(state: AppState, image: DecodedImage) -> EncodedReferences:

@@ -134,3 +134,19 @@ def test_dropped_files_are_stopped_and_go_on_and_no_image_is_inspected_twice(pag
         inspection["filename"] for inspection in server.client.get("/inspections", params=query).json()["inspections"]
     )
     assert found == [name for name, _ in files]
+
+
+def test_leaving_while_images_are_inspected_asks_first(page: Page, tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(part(3300 + number))
+    page.goto("/")
+    page.route("**/detect", lambda route: None)  # which is never answered
+    page.get_by_label("Choose an image").set_input_files(sorted(tmp_path.iterdir()))
+    expect(rows(page)).to_have_count(2)
+    page.get_by_role("link", name="History").click()
+    dialog = page.get_by_role("dialog", name="Leave before all images are sent?")
+    dialog.get_by_role("button", name="Stay").click()
+    expect(rows(page)).to_have_count(2)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("link", name="History").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("History")

@@ -174,6 +174,27 @@ def test_leaving_while_images_are_being_sent_asks_first(page: Page, tmp_path: Pa
     expect(page.get_by_role("heading", level=1)).to_have_text("History")
 
 
+def test_images_that_could_not_be_sent_are_sent_again_at_a_button(
+    watched: tuple[Page, Watched], server: ServerProcess, tmp_path: Path
+) -> None:
+    page, seen = watched
+    seen.expected.add(507)
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(varied(510 + number))
+    full = {"type": "/problems/storage-full", "title": "Storage full", "status": 507, "detail": "The disk is full."}
+    page.route("**/references", lambda route: route.fulfill(status=507, json=full))
+    page.goto("/#/categories?new")
+    page.get_by_label("Name of the product").fill("again")
+    page.get_by_label("Choose an image").set_input_files(sorted(tmp_path.glob("*.png")))
+    expect(page.get_by_text("3 images could not be sent.")).to_be_visible()
+    page.unroute("**/references")
+    page.get_by_role("button", name="Send failed images again").click()
+    expect(page.get_by_role("status").filter(has_text="3 of 3 done: 3 added")).to_be_visible()
+    expect(page.get_by_role("button", name="Send failed images again")).to_be_hidden()
+    page.goto("about:blank")  # which asks nothing about what is removed now
+    server.client.delete("/categories/again").raise_for_status()
+
+
 def test_a_dark_image_makes_no_duplicates_of_the_others(page: Page, server: ServerProcess, tmp_path: Path) -> None:
     good = [varied(index) for index in range(7)]
     again = cv2.imdecode(np.frombuffer(good[0], np.uint8), cv2.IMREAD_COLOR)
@@ -529,6 +550,23 @@ def test_a_reference_is_taken_back_and_brought_back(page: Page, server: ServerPr
     expect(images(page)).to_have_count(24)
 
 
+def test_a_reference_removed_while_the_list_is_sorted_anew_is_brought_back(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc")
+    expect(images(page)).to_have_count(24)
+    held: list[Route] = []
+    page.route(
+        "**/references/*", lambda route: held.append(route) if route.request.method == "DELETE" else route.continue_()
+    )
+    images(page).first.get_by_role("button", name="Remove").click()
+    eventually(lambda: held or page.wait_for_timeout(20), "the page removes it")
+    page.get_by_label("Order").select_option("newest")
+    page.wait_for_timeout(300)
+    held.pop().continue_()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Reference restored.")).to_be_visible()
+    assert server.client.get("/categories/disc").json()["references"] == 24
+
+
 def test_references_are_found_sorted_enlarged_and_removed_together(page: Page, server: ServerProcess) -> None:
     page.goto("/#/categories/disc")
     page.get_by_label("Order").select_option("File name")
@@ -664,7 +702,7 @@ def test_the_threshold_follows_the_pointer_in_every_drag_at_every_width(page: Pa
     line = drawing.locator("g.cut circle")
     told = page.locator("output")
     for width in (820, 1024, 1280, 1440, 1920):
-        page.goto("/#/categories")
+        page.goto("about:blank")
         page.set_viewport_size({"width": width, "height": 900})
         page.goto("/#/categories/disc/rejects")
         expect(told).to_contain_text("Rate")
@@ -691,6 +729,7 @@ def test_a_part_in_a_preview_leads_to_its_inspection(page: Page) -> None:
     page.goto("/#/categories/disc/settings")
     page.get_by_label("Manual threshold").fill("2")
     images(page).get_by_role("link").click()
+    page.get_by_role("dialog", name="Leave without saving?").get_by_role("button", name="Leave").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("803.png")
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Anomalous")
 

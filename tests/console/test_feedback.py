@@ -205,6 +205,23 @@ def test_the_class_of_a_confirmed_defect_is_chosen_by_a_digit_and_can_be_changed
     expect(seen.get_by_role("heading", level=1)).to_have_text("Live")
 
 
+def test_a_class_chosen_while_a_comment_is_being_saved_is_saved_too(seen: Page, server: ServerProcess) -> None:
+    server.client.patch(f"/categories/{KIND}", json={"defect_classes": ["scratch", "dent"]}).raise_for_status()
+    for delay in (
+        0,
+        500,
+    ):  # milliseconds that the button is held: the comment's answer comes before and after the click
+        inspection = inspect(server, varied(64 + delay, scratched=True), f"held-{delay}")
+        seen.goto(f"/#/history/{inspection}")
+        seen.get_by_role("button", name="Confirm defect").click()
+        seen.get_by_role("textbox", name="Comment").press_sequentially("near the hub")
+        seen.get_by_role("button", name="dent").click(delay=delay)
+        expect(seen.get_by_role("button", name="dent")).to_have_attribute("aria-pressed", "true")
+        stored = server.client.get(f"/inspections/{inspection}").json()
+        assert (stored["defect_class"], stored["comment"]) == ("dent", "near the hub")
+        expect(seen.get_by_role("textbox", name="Comment")).to_have_value("near the hub")
+
+
 def test_the_question_fits_a_tablet(seen: Page, server: ServerProcess) -> None:
     seen.set_viewport_size(TABLET)
     inspection = inspect(server, part(51, kind=1), "tablet")

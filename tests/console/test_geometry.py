@@ -138,6 +138,7 @@ def test_parts_that_lie_anywhere_are_noticed_and_compared_so_with_two_clicks(pag
         expect(refused).to_have_count(int(wrong))
         expect(page.get_by_role("button", name="Save")).to_be_enabled(enabled=not wrong)
     assert_accessible(page)
+    page.get_by_role("button", name="Reset").click()
     page.goto("/#/categories/web/settings")
     notice = page.get_by_role("region", name="Position of the parts")
     expect(notice).to_contain_text("8 references")

@@ -200,3 +200,20 @@ def test_table_and_labelled_images_are_downloaded_with_the_filters(page: Page) -
         page.get_by_role("button", name="Download labelled images").click()
     with zipfile.ZipFile(started.value.path()) as archive:
         assert sum(name.startswith("disc/test/scratch/") for name in archive.namelist()) == 2
+
+
+def test_a_later_page_is_there_when_one_comes_back_to_it(page: Page) -> None:
+    page.goto("/#/history?station=archive")
+    where = page.get_by_text(f"1–50 of {PARTS}, newest first")
+    expect(where).to_be_visible()
+    page.get_by_role("button", name="Older").click()
+    second = page.get_by_text(f"51–52 of {PARTS}, newest first")
+    expect(second).to_be_visible()
+    page.locator("tbody tr").first.get_by_role("link").click()
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    page.go_back()
+    expect(second).to_be_visible()
+    page.reload()
+    expect(second).to_be_visible()
+    page.get_by_role("button", name="Newer").click()
+    expect(where).to_be_visible()

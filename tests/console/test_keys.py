@@ -167,3 +167,20 @@ def test_the_key_is_kept_in_the_tab_and_in_no_address(
     assert not [url for url in requested if token in url]
     assert page.evaluate("localStorage.length") == 0
     assert page.context.cookies() == []
+
+
+def test_a_key_that_no_request_can_carry_is_told_and_does_not_stop_the_page(
+    visitor: tuple[Page, Watched], guarded: tuple[ServerProcess, dict[Role, str]]
+) -> None:
+    page, _ = visitor
+    page.goto("/#/history")
+    field = page.get_by_role("dialog", name="An API key is needed").get_by_label("API key")
+    token = guarded[1][Role.ENGINEER]
+    for wrong in (token.replace("_", "–"), f"{token}\u200b", "クロ"):  # as mail programs and documents change it
+        field.fill(wrong)
+        page.keyboard.press("Enter")
+        assert field.evaluate("field => field.validity.patternMismatch")
+        assert "ASCII" in field.get_attribute("title")
+    field.fill(f"  {token} ")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("the engineer (engineer)")).to_be_visible()

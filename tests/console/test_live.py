@@ -84,6 +84,28 @@ def test_keyboard_navigation_stops_following_rejects(page: Page, server: ServerP
     expect(rows.nth(2)).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_reject_does_not_come_forward_while_a_comment_is_being_typed(page: Page, server: ServerProcess) -> None:
+    first = inspect(server, 2400, "typing", scratched=True)
+    watch(page, "typing")
+    rows = page.get_by_role("list", name="The latest inspections").get_by_role("button")
+    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+    page.get_by_role("button", name="Confirm defect").click()
+    comment = page.get_by_role("textbox", name="Comment")
+    comment.press_sequentially("near the ")
+    second = inspect(server, 2401, "typing", scratched=True)
+    expect(rows).to_have_count(2)
+    page.wait_for_timeout(1000)  # after which keys would be meant for the second part
+    page.keyboard.type("edge, good otherwise\n")
+    expect(page.get_by_text("Comment saved.")).to_be_visible()
+    stored = server.client.get(f"/inspections/{first}").json()
+    assert (stored["label"], stored["comment"]) == ("defect", "near the edge, good otherwise")
+    assert server.client.get(f"/inspections/{second}").json()["label"] is None
+    comment.blur()
+    third = inspect(server, 2402, "typing", scratched=True)
+    expect(rows.nth(0)).to_have_attribute("aria-pressed", "true")
+    assert server.client.get(f"/inspections/{third}").json()["label"] is None
+
+
 def send_frame(server: ServerProcess, station: str, side: int, age_s: float) -> bool:
     """Send a frame as a line agent does; whether somebody watches."""
     data = encode_jpeg(np.full((side // 2, side, 3), 120, np.uint8), 70)

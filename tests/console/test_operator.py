@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.imaging.encode import encode_jpeg
@@ -58,6 +58,34 @@ def inspect(server: ServerProcess, number: int, *, scratched: bool = False, stat
     files = [("images", (f"{number}.png", part(number, scratched=scratched), "image/png"))]
     form = {"category": "disc", "station": station, "part_id": f"D{number}"}
     server.client.post("/detect", data=form, files=files).raise_for_status()
+
+
+def test_scans_that_follow_each_other_fast_each_count_and_the_counters_begin_at_midnight(
+    screen: tuple[Page, Watched], plant: tuple[ServerProcess, str]
+) -> None:
+    (page, _), (server, token) = screen, plant
+    for number in range(7400, 7403):
+        inspect(server, number, station="press-4")
+    page.clock.install()
+    page.goto("/operator?station=press-4")
+    page.get_by_role("textbox", name="API key").fill(token)
+    page.keyboard.press("Enter")
+    last = page.get_by_role("region", name="Verdict")
+    expect(last).to_contain_text("D7402")
+    figures = page.locator(".figure strong")
+    expect(figures.nth(0)).to_have_text("3")
+
+    held: list[Route] = []
+    page.route("**/inspections?part_id=D7400*", lambda route: held.append(route))
+    page.keyboard.type("D7400\n")
+    page.keyboard.type("D7401\n")  # before the first is answered
+    expect(last).to_contain_text("D7401")
+    held.pop().continue_()
+    page.wait_for_timeout(300)
+    expect(last).to_contain_text("D7401")
+
+    page.clock.fast_forward("25:00:00")  # the screen is left on over midnight
+    expect(figures.nth(0)).to_have_text("0")
 
 
 def test_an_operator_sees_the_last_part_judges_it_scans_another_and_outlives_a_restart(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from indexer.catalogue.catalogue import Catalogue
 from service.auth import Role, generate_api_key
@@ -14,6 +14,7 @@ from tests.helpers.browser import DESKTOP, TABLET, Watched
 from tests.helpers.http_service import inspect, made_from
 from tests.helpers.part_images import part, varied
 from tests.helpers.server_process import ServerProcess
+from tests.helpers.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,31 @@ def rows(page: Page) -> Locator:
 
 def labels(server: ServerProcess, *ids: str) -> list[str | None]:
     return [server.client.get(f"/inspections/{each}").json()["label"] for each in ids]
+
+
+def test_another_search_that_begins_while_a_part_is_decided_is_shown(
+    console: tuple[Page, Watched], plant: tuple[ServerProcess, dict[Role, str]]
+) -> None:
+    (page, _), (server, _) = console, plant
+    server.client.patch("/categories/disc", json={"review_band": 1}).raise_for_status()
+    expect(page.get_by_text("No part waits for review.")).to_be_visible()
+    decided, left = (inspect(server.client, varied(seed), category="disc")["id"] for seed in (91, 90))
+    page.reload()
+    expect(rows(page)).to_have_count(2)
+    held: list[Route] = []
+    page.route("**/review", lambda route: held.append(route) if route.request.method == "POST" else route.continue_())
+    rows(page).filter(has=page.locator("button")).last.get_by_role("button").click()
+    page.keyboard.press("x")
+    eventually(lambda: held or page.wait_for_timeout(20), "the page decides")
+    page.get_by_label("Reason").select_option("unfamiliar")
+    expect(rows(page)).to_have_count(0)
+    held.pop().continue_()
+    expect(page.locator("#notices")).to_contain_text("Undo")
+    page.get_by_label("Reason").select_option("")
+    expect(rows(page)).to_have_count(1)
+    answer = {"inspections": [decided, left], "decision": "dismiss"}
+    server.client.post("/review", json=answer).raise_for_status()
+    server.client.patch("/categories/disc", json={"review_band": 0}).raise_for_status()
 
 
 def test_an_engineer_decides_what_waits_by_keyboard_and_takes_it_back(

@@ -76,6 +76,7 @@ def test_every_view_works_under_a_path_and_the_api_s_description_can_be_tried_ou
     page.get_by_label("Manual threshold").fill("2")
     expect(page.get_by_role("region", name="What this would change")).to_contain_text("would get another verdict")
 
+    page.get_by_role("button", name="Reset").click()
     page.get_by_role("link", name="History").click()
     page.get_by_label("Station").fill("before")
     page.get_by_label("Station").press("Enter")

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.helpers.accessibility import assert_accessible
 from tests.helpers.part_images import varied
 from tests.helpers.server_process import ServerProcess
+from tests.helpers.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A service that knows 24 discs."""
-    with ServerProcess(tmp_path_factory.mktemp("test-set") / "data") as running:
+    """A service that knows 24 discs and takes four images in one request."""
+    with ServerProcess(tmp_path_factory.mktemp("test-set") / "data", MAX_IMAGES="4") as running:
         running.wait_until_live()
-        running.teach("disc", *(varied(seed) for seed in range(24)))
+        for start in range(0, 24, 4):
+            running.teach("disc", *(varied(seed) for seed in range(start, start + 4)))
         running.client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
         running.wait_until_calibrated("disc")
         yield running
@@ -87,3 +89,40 @@ def test_each_image_that_is_not_added_is_listed_with_its_reason(
     expect(refused).to_contain_text("It is a reference")
     expect(page.get_by_text("1 image added to the test set.")).to_be_visible()
     assert_accessible(page)
+
+
+def hold_posts(route: Route, held: list[Route]) -> None:
+    if route.request.method == "POST":
+        held.append(route)
+    else:
+        route.continue_()
+
+
+def test_good_and_defective_images_chosen_together_are_sent_and_leaving_asks_until_all_are(
+    page: Page, server: ServerProcess, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (tmp_path / f"good-{number}.png").write_bytes(varied(160 + number))
+        (tmp_path / f"defective-{number}.png").write_bytes(varied(170 + number, scratched=True))
+    (tmp_path / "good-9.png").write_bytes(b"")
+    held: list[Route] = []
+    before = len(server.client.get("/categories/disc/test-images").json()["images"])
+    page.goto("/#/categories/disc/testset")
+    page.route("**/test-images", lambda route: hold_posts(route, held))
+    page.get_by_label("Choose good parts").set_input_files(sorted(tmp_path.glob("good-*")))
+    page.get_by_label("Choose defective parts").set_input_files(sorted(tmp_path.glob("defective-*")))
+    eventually(lambda: held or page.wait_for_timeout(20), "the page sends good parts")
+    held.pop().continue_()
+    expect(page.get_by_text("3 images added to the test set.")).to_be_visible()
+    eventually(lambda: held or page.wait_for_timeout(20), "the page sends defective parts")
+    page.get_by_role("link", name="History").click()
+    page.get_by_role("dialog", name="Leave before all images are sent?").get_by_role("button", name="Stay").click()
+    expect(page.get_by_role("list", name="1 image was not added")).to_contain_text("good-9.png")
+    held.pop().continue_()
+    expect(page.get_by_text("3 images added to the test set.", exact=False)).to_be_visible()
+    eventually(
+        lambda: len(server.client.get("/categories/disc/test-images").json()["images"]) == before + 6, "all are there"
+    )
+    expect(page.get_by_label("Images sent")).to_be_hidden()
+    page.get_by_role("link", name="History").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("History")

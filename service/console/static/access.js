@@ -9,7 +9,7 @@ export const ROLES = ["line", "operator", "engineer", "admin"]; // each may do w
 
 let asked = null;
 let held = null;
-onKeyChange(() => { asked = null; held = null; });
+onKeyChange(() => { asked = null; });
 
 /** Who is looking: { access, name, role }, asked once for each key. The page shows no view before it knows. */
 export function access() {
@@ -21,6 +21,16 @@ export function access() {
     throw error;
   });
   return asked;
+}
+
+/** The role of the latest key that the service knew; null before there was one. */
+export function role() {
+  return held;
+}
+
+/** Nobody looks any longer. */
+export function forgetRole() {
+  held = null;
 }
 
 /** Whether the reader has a role, or a higher one. */

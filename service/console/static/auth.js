@@ -62,6 +62,7 @@ function shown(wasRefused) {
   return new Promise((resolve) => {
     const field = h("input", {
       id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false",
+      pattern: "\\s*[!-~]+\\s*", title: t("key.characters"), // no header can carry others
       "aria-describedby": "key-hint",
     });
     const stay = h("input", { id: "key-stay", type: "checkbox", checked: localStorage.getItem(NAME) !== null, "aria-describedby": "key-stay-hint" });

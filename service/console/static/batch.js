@@ -7,6 +7,7 @@ import { idempotencyKey, inspectImage } from "./inspecting.js";
 import { fill, h } from "./dom.js";
 import { save } from "./download.js";
 import { tellProblem } from "./toasts.js";
+import { guard } from "./unsaved.js";
 import { bytes, score, t } from "./i18n.js";
 import { badge } from "./verdict.js";
 
@@ -35,6 +36,7 @@ export async function showBatch(place, sources, { category, record, signal }) {
   const counts = { inspected: 0, refused: 0, rejected: 0 };
   let sorted = { name: null, up: true };
   let running = new AbortController();
+  let isRunning = false;
   for (const row of rows) {
     row.line = h("tr", {});
     describe(row);
@@ -47,6 +49,7 @@ export async function showBatch(place, sources, { category, record, signal }) {
       bar, status),
     h("div", { class: "table batch", tabindex: "0", role: "group", "aria-label": t("batch.title") },
       h("table", {}, h("thead", {}, h("tr", {}, headings)), body)));
+  guard(() => (isRunning ? "unsent" : null), signal);
   await run();
 
   /** Inspect what has not been, unless it was refused. */
@@ -54,7 +57,8 @@ export async function showBatch(place, sources, { category, record, signal }) {
     running = new AbortController();
     const mine = AbortSignal.any([signal, running.signal]);
     const waiting = rows.filter(({ state }) => state === "waiting");
-    tell(true);
+    isRunning = true;
+    tell();
     try {
       const { limits } = await get("/version", {}, mine);
       await Promise.all(Array.from({ length: SIDE_BY_SIDE }, async () => {
@@ -64,7 +68,8 @@ export async function showBatch(place, sources, { category, record, signal }) {
       running.abort();
       if (!signal.aborted) tellProblem(error);
     }
-    if (!signal.aborted) tell(false);
+    isRunning = false;
+    if (!signal.aborted) tell();
   }
 
   /** Inspect one image. Throws what would be the same with any other. */
@@ -83,7 +88,7 @@ export async function showBatch(place, sources, { category, record, signal }) {
     }
     counts[row.state] += 1;
     describe(row);
-    tell(true);
+    tell();
   }
 
   function describe({ line, name, found, detail, state }) {
@@ -95,7 +100,7 @@ export async function showBatch(place, sources, { category, record, signal }) {
       h("td", { class: "number" }, found ? String(found.regions.length) : null), h("td", {}, detail));
   }
 
-  function tell(isRunning) {
+  function tell() {
     const { inspected, refused, rejected } = counts;
     bar.value = inspected + refused;
     bar.hidden = inspected + refused === rows.length;

@@ -59,8 +59,13 @@ export function frameAround({ box, nearest_patch: nearest }, width, height) {
   return { x: Math.min(1 - wide, Math.max(0, x)), y: Math.min(1 - high, Math.max(0, y)), width: wide, height: high };
 }
 
+/** { width, height } of a canvas for what is `shape` times as wide as high: no side is longer than SIDE, nor is one 0. */
+export function canvasSize(shape) {
+  return { width: Math.max(1, Math.round(SIDE * Math.min(1, shape))), height: Math.max(1, Math.round(SIDE / Math.max(1, shape))) };
+}
+
 function figure(image, frame, shape, outline, caption) {
-  const canvas = h("canvas", { width: SIDE, height: Math.round(SIDE / shape), role: "img", "aria-label": caption });
+  const canvas = h("canvas", { ...canvasSize(shape), role: "img", "aria-label": caption });
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   const [across, down] = [image.naturalWidth, image.naturalHeight];

@@ -6,6 +6,7 @@ import { histogram } from "./histogram.js";
 import { load } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
 import { takeBack } from "./references.js";
+import { guard } from "./unsaved.js";
 import { percent, score, t } from "./i18n.js";
 import { lazyImage } from "./lazy-image.js";
 
@@ -40,7 +41,8 @@ async function show(place, category, again, signal, prepare) {
     fill(place, h("p", { class: "empty" }, t("rejects.few")));
     return;
   }
-  let wanted = now.settings.false_reject_rate;
+  let wanted = rates[index];
+  let kept = wanted; // the one that the line stands at unless it is moved
   const note = h("p", { class: "hint" });
   const missing = USUAL.filter((rate) => needed(rate) > scores.length)
     .map((rate) => t("rejects.buys.item", { needed: needed(rate), rate: percent(rate) }));
@@ -52,6 +54,7 @@ async function show(place, category, again, signal, prepare) {
       histogram(scores, rates, index, chosen), note,
       missing.length ? h("p", { class: "hint" }, t("rejects.buys", { scores: scores.length, rate: percent(rates[0]), list: missing.join(", ") })) : null, h("div", { class: "actions" }, save)),
     h("h2", {}, t("rejects.rejected")), rejected);
+  guard(() => (wanted === kept ? null : "unsaved"), signal);
 
   function chosen(rate, threshold, beyond) {
     wanted = rate;
@@ -74,9 +77,11 @@ async function show(place, category, again, signal, prepare) {
   }
 
   async function keep() {
+    const rate = wanted; // the line may be moved meanwhile
     try {
-      now = await send("PATCH", path, { false_reject_rate: wanted });
-      tell(t("rejects.saved", { rate: percent(wanted) }));
+      now = await send("PATCH", path, { false_reject_rate: rate });
+      kept = rate;
+      tell(t("rejects.saved", { rate: percent(rate) }));
       fill(note, "");
     } catch (error) {
       tellProblem(error);

@@ -4,6 +4,7 @@ import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
 import { repeat } from "./loading.js";
 import { tell, tellProblem } from "./toasts.js";
+import { guard } from "./unsaved.js";
 import { bytes, number, percent, t } from "./i18n.js";
 
 const PAUSE_MS = 400; // of typing, before advice is asked for
@@ -90,6 +91,7 @@ export function geometryCard(category, signal) {
   let current = category;
   show(category);
   mismatch.value = category.geometry.on_mismatch;
+  guard(() => (body() === null ? null : "unsaved"), signal);
   repeat(EVERY_MS, async () => {
     if (current.geometry_change === null) return;
     const found = await get(path, {}, signal).catch(() => null); // the next round asks again

@@ -46,7 +46,8 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   let chosen = null;
   let comparing = new AbortController();
   let naming = null; // an AbortController, while digits name the class of the defect
-  let saying = null; // what is being said of the part
+  let saying = Promise.resolve(); // what has been said of the part so far, one thing after the other
+  let drawn = null; // what of it is shown
   const part = seen();
   part.catch(() => { if (!signal.aborted) shown.missing(t(recorded ? "inspection.gone" : "inspection.format")); });
 
@@ -140,16 +141,24 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
     naming?.abort();
     naming = label === "defect" ? new AbortController() : null;
     if (naming) bindDigits(inspection.category, (name) => detail({ defect_class: name }), AbortSignal.any([signal, naming.signal]));
-    saying = judge(inspection, label, became);
-    return saying;
+    return next(() => judge(inspection, label, became));
   }
 
   /** Say what a defect is called, or what is remarked about it, once it is confirmed. */
-  async function detail(details) {
-    naming?.abort();
-    naming = null;
-    await saying;
-    if (inspection.label === "defect") await judge(inspection, "defect", became, details);
+  function detail(details) {
+    if ("defect_class" in details) {
+      naming?.abort();
+      naming = null;
+    } else {
+      drawn = drawing({ ...inspection, ...details }); // its field shows it already
+    }
+    return next(async () => { if (inspection.label === "defect") await judge(inspection, "defect", became, details); });
+  }
+
+  /** Say something once what was said before is answered. */
+  function next(act) {
+    saying = saying.then(act);
+    return saying;
   }
 
   function became(now) {
@@ -158,7 +167,14 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
     changed(now);
   }
 
-  function judged({ label, review, reviewed_at: decided }) {
+  function drawing({ label, review, reviewed_at: decided, defect_class: name, comment }) {
+    return JSON.stringify([label, review, decided, name, comment, naming !== null]);
+  }
+
+  function judged(inspected) {
+    const { label, review, reviewed_at: decided } = inspected;
+    if (drawing(inspected) === drawn) return; // a click on a button that is replaced while it is pressed is lost
+    drawn = drawing(inspected);
     const waits = label === "good" && review !== null && decided === null;
     const button = (said, key) => h("button",
       { "aria-pressed": String(label === said), onclick: once(() => say(label === said && !(waits && may("engineer")) ? "none" : said)) },

@@ -4,7 +4,7 @@
 // goes on until `signal` is aborted, when another view is shown. `rest` is what follows the view's name in the address
 // (`#/categories/bracket` → ["bracket"]), `query` its URLSearchParams. `role` is what a key needs to see it, if not any.
 
-import { access, may, needsRole } from "./access.js";
+import { access, forgetRole, may, needsRole, role } from "./access.js";
 import { showWaits } from "./connection-bar.js";
 import { confirmed } from "./dialog.js";
 import { fill, h } from "./dom.js";
@@ -62,7 +62,7 @@ onWaiting((count) => {
 followWaiting(forever);
 bind(["?"], t("keys.help"), showKeys, forever);
 listen();
-onKeyChange(() => { showWho(); route(); });
+onKeyChange(keyChanged);
 addEventListener("hashchange", move);
 warn();
 showWho();
@@ -71,17 +71,38 @@ route();
 /** Show what the address names now, unless that would lose changes that the reader wants to keep. */
 async function move() {
   const wanted = location.hash;
-  const lost = atStake();
-  if (lost !== null) {
+  if (atStake() !== null) {
     window.history.replaceState(null, "", shown || "#/");
-    if (document.querySelector("dialog[open]")) return; // it asks already
-    const content = h("p", {}, t(LOSSES[lost].meaning));
-    if (!(await confirmed({ title: t(LOSSES[lost].title), content, act: t("unsaved.leave"), keep: t("unsaved.stay") }))) return;
-    discard();
-    location.hash = wanted;
+    if (await mayLose()) location.hash = wanted;
     return;
   }
   shown = wanted;
+  route();
+}
+
+/** Whether what is shown may be left: nothing would be lost, or the reader has been asked. */
+async function mayLose() {
+  const lost = atStake();
+  if (lost === null) return true;
+  if (document.querySelector("dialog[open]")) return false; // it asks already
+  const content = h("p", {}, t(LOSSES[lost].meaning));
+  const agreed = await confirmed({ title: t(LOSSES[lost].title), content, act: t("unsaved.leave"), keep: t("unsaved.stay") });
+  if (agreed) discard();
+  return agreed;
+}
+
+/**
+ * Show the view anew where another key makes it another one. Who signs in again, with what a view has asked for waiting,
+ * goes on with it: what is typed stays, and images are sent on.
+ */
+async function keyChanged() {
+  const before = role();
+  if (key() === null) forgetRole();
+  showWho();
+  if (key() !== null) {
+    await access().catch(() => {}); // which is told where it says who looks
+    if (before === null || role() === before || atStake() !== null) return;
+  }
   route();
 }
 
@@ -126,7 +147,7 @@ async function showWho() {
     const text = how === "open" ? t("who.open") : t("who.key", { name, role: t(`role.${role}`) });
     fill(who,
       h("span", { title: how === "open" ? t("who.open.meaning") : null }, text),
-      key() === null ? null : h("button", { class: "quiet", onclick: subject === null ? forgetKey : signOut }, t(subject === null ? "who.leave" : "who.sign-out")),
+      key() === null ? null : h("button", { class: "quiet", onclick: async () => { if (await mayLose()) await (subject === null ? forgetKey : signOut)(); } }, t(subject === null ? "who.leave" : "who.sign-out")),
       h("button", { class: "quiet round", "aria-label": t("keys.help"), onclick: showKeys }, "?"),
     );
   } catch (error) {

@@ -12,16 +12,12 @@ import { showRejects } from "./false-reject-rate.js";
 import { guard } from "./unsaved.js";
 import { FINDINGS } from "./settings.js";
 import { tryParts } from "./trying.js";
+import { ONE_AT_FAULT, REFUSALS, batchLength, readable } from "./upload-batches.js";
 import { bytes, percent, t } from "./i18n.js";
 import { lazyImage } from "./lazy-image.js";
 
-const BATCH = { images: 8, bytes: 48e6 }; // of one request: small, so that progress shows and a slow line keeps up
 const SIDE = 240;
 const HELD_FOR = FINDINGS.join(); // what screening finds keeps an image from being a reference until it is decided
-const FORM_BYTES = 64e3; // of a request beside its images, at most
-// Problems that one image may be the reason of, and those of them that are the service's last word on it.
-const REFUSALS = new Set(["request-too-large", "image-rejected", "image-too-large", "unsupported-format", "other-proportions"]);
-const ONE_AT_FAULT = new Set([...REFUSALS, "unreachable", "internal"]);
 
 /** Fill `place` with the wizard. `known`: a category to add to; "" for a new one. */
 export function showOnboarding(place, known, signal) {
@@ -62,7 +58,7 @@ export function showOnboarding(place, known, signal) {
       dropArea({ text: t("onboard.drop"), multiple: true, signal, take, more: [cameraButton((file) => take([file]))].filter(Boolean) }),
       h("p", { class: "hint" }, t("onboard.advice")), bar, summary, h("div", { class: "actions" }, start, retry), h("details", { class: "filelist", hidden: true }, h("summary", {}, t("onboard.files")), files)),
     screened, rating, trying, finish);
-  guard(() => (sending ? "unsent" : null), signal);
+  guard(() => (sending || waiting.length ? "unsent" : null), signal);
   if (!known) name.focus();
 
   async function take(chosen) {
@@ -131,6 +127,7 @@ export function showOnboarding(place, known, signal) {
     }
     if (signal.aborted) return;
     const failed = rows.filter(({ status }) => status === "failed").length;
+    retry.hidden = failed === 0;
     if (failed) tell(t("onboard.failed", { count: failed }));
     files.closest("details").open = false; // what there is to look at comes next
     name.readOnly = known !== "" || rows.some(({ status }) => status === "added" || status === "duplicate");
@@ -310,22 +307,6 @@ export function showOnboarding(place, known, signal) {
   }
 }
 
-/**
- * How many of the rows, from the first on, one request takes: of files that the service's `limits` allow together, to be
- * screened alike. A file that is too large by itself counts as one.
- */
-export function batchLength(rows, limits) {
-  const maxImages = Math.min(BATCH.images, limits.max_images);
-  const maxBytes = Math.min(BATCH.bytes, limits.max_request_bytes - FORM_BYTES);
-  let [length, size] = [0, 0];
-  for (const { file, refuse } of rows) {
-    size += file.size;
-    if (length > 0 && (length === maxImages || size > maxBytes || refuse !== rows[0].refuse)) break;
-    length += 1;
-  }
-  return length;
-}
-
 /** What screening found, with the image that it was found by. */
 function finding({ kind, detail, reference_id: reference, other }) {
   return h("div", { class: "finding" },
@@ -337,11 +318,6 @@ function finding({ kind, detail, reference_id: reference, other }) {
 /** { width, height } of a image; null of what no browser can show. */
 function sizeOf(file) {
   return createImageBitmap(file).then(({ width, height }) => ({ width, height }), () => null);
-}
-
-/** Whether a file can be read: not one that was deleted since it was chosen, and no folder. */
-function readable(file) {
-  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 /** An image that only this page has; what no browser can show is left blank. */

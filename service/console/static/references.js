@@ -219,5 +219,5 @@ function away(item) {
   const neighbour = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button:not(.plain)");
   item.remove();
   neighbour?.focus();
-  return () => { if (parent.isConnected) parent.insertBefore(item, next?.parentElement === parent ? next : null); };
+  return () => { if (parent?.isConnected) parent.insertBefore(item, next?.parentElement === parent ? next : null); };
 }

@@ -10,7 +10,7 @@ import { Timeline } from "./timeline.js";
 import { tell, tellProblem } from "./toasts.js";
 import { guard } from "./unsaved.js";
 import { previewPanel } from "./settings-preview.js";
-import { t } from "./i18n.js";
+import { percent, t } from "./i18n.js";
 
 const SIDE = 1600;
 const BENEATH = 100; // references, of which one can be chosen to draw on
@@ -54,7 +54,7 @@ export async function showRegion(place, category, signal) {
   const add = button("add", () => edit(() => put(tool === "ellipse" ? ellipse(...FRESH) : rectangle(...FRESH))));
   const everywhere = button("everywhere", () => edit(() => { areas = []; selected = 0; }));
   const file = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": t("region.upload"), onchange: upload });
-  const [width, widthTold] = [h("input", { type: "range", id: "brush", min: 1, max: 20, value: 5, oninput: () => { widthTold.textContent = `${width.value} %`; } }), h("output", { for: "brush" }, "5 %")];
+  const [width, widthTold] = [h("input", { type: "range", id: "brush", min: 1, max: 20, value: 5, oninput: () => { widthTold.textContent = percent(width.value / 100, 0); } }), h("output", { for: "brush" }, percent(0.05, 0))];
   const brush = h("div", { class: "tools" }, h("label", { for: "brush" }, t("region.width")), width, widthTold);
   const which = h("span", { class: "hint", role: "status" });
   const [previous, next] = [-1, 1].map((by) => button(by < 0 ? "earlier" : "later", () => show(beneath + by)));

@@ -7,6 +7,7 @@ import { geometryCard } from "./geometry.js";
 import { number as decimal, t } from "./i18n.js";
 import { previewPanel } from "./settings-preview.js";
 import { tell, tellProblem } from "./toasts.js";
+import { guard } from "./unsaved.js";
 
 const ROUNDING = 1e-9;
 export const FINDINGS = ["near_duplicate", "outlier", "other_category", "too_dark", "too_bright", "blurred", "framing"];
@@ -52,6 +53,7 @@ export async function showSettings(place, category, signal) {
     h("div", { class: "actions" }, save, back),
   );
   write(saved);
+  guard(() => (Object.keys(changes()).length ? "unsaved" : null), signal);
   const advised = h("div", { role: "status" });
   fill(place, h("div", { class: "two" }, h("div", { class: "view" }, advised, form, geometryCard(category, signal)), panel));
   alignmentNotice(path, compareAnywhere, signal).then((notice) => fill(advised, notice), (error) => { if (!signal.aborted) tellProblem(error); });
@@ -87,9 +89,15 @@ export async function showSettings(place, category, signal) {
       pooled_share: inputs.pooled_share.valueAsNumber / 100,
       review_band: inputs.review_band.valueAsNumber / 100, review_feedback: approval.checked,
       layer_weights: weights.every(({ value }) => value === "") ? null : weights.map(({ valueAsNumber }) => valueAsNumber),
-      refuse: refuse.filter(({ checked }) => checked).map(({ value }) => value),
+      refuse: refused(),
       defect_classes: classes.value.split("\n").map((line) => line.trim()).filter(Boolean),
     };
+  }
+
+  /** The findings that are ticked; those that were saved in the order in which they were. */
+  function refused() {
+    const ticked = refuse.filter(({ checked }) => checked).map(({ value }) => value);
+    return [...saved.refuse.filter((kind) => ticked.includes(kind)), ...ticked.filter((kind) => !saved.refuse.includes(kind))];
   }
 
   /** What the form says differently from what is kept. */

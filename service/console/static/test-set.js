@@ -13,11 +13,11 @@ import { rollBack } from "./rollback.js";
 import { tell, tellProblem } from "./toasts.js";
 import { tuningCard } from "./tuning.js";
 import { guard } from "./unsaved.js";
+import { ONE_AT_FAULT, batchLength, readable } from "./upload-batches.js";
 import { moment, number, percent, score, t } from "./i18n.js";
 import { lazyImage } from "./lazy-image.js";
 import { badge } from "./verdict.js";
 
-const BATCH = 8; // images of one request
 const EVERY_MS = 3000;
 const SIDE = 240;
 const [WIDTH, HEIGHT] = [720, 180]; // of the histogram, in its own units
@@ -31,11 +31,13 @@ export async function showTestSet(place, { name }, signal) {
   const body = h("div", { class: "view" });
   const { card, show } = tuningCard({ name }, renew);
   let shown = "";
+  let adding = Promise.resolve(); // one after the other: good parts may be chosen while defective ones are sent
+  let waiting = 0; // of these
   fill(place,
     h("section", { class: "card" }, h("h2", {}, t("testset.title")), h("p", { class: "hint" }, t("testset.meaning")),
       h("div", { class: "cards" }, [false, true].map((defective) => dropArea({
         text: t(`testset.drop.${defective ? "defective" : "good"}`), choose: t(`testset.choose.${defective ? "defective" : "good"}`),
-        multiple: true, signal, id: `test-${defective ? "defective" : "good"}`, main: false, take: (files) => add(files, defective),
+        multiple: true, signal, id: `test-${defective ? "defective" : "good"}`, main: false, take: (files) => take(files, defective),
       }))), sending, refused, counts, h("div", { class: "actions" },
         h("button", { onclick: () => download(`${path}/test-set.zip`, {}, `${name}.zip`, signal) }, t("history.dataset")))),
     body, card);
@@ -43,32 +45,58 @@ export async function showTestSet(place, { name }, signal) {
   await refresh();
   repeat(EVERY_MS, renew, signal);
 
+  function take(files, defective) {
+    if (waiting === 0) fill(refused);
+    waiting += 1;
+    sending.hidden = false;
+    adding = adding.then(async () => {
+      await add(files, defective);
+      waiting -= 1;
+      sending.hidden = waiting === 0;
+    });
+  }
+
   async function add(files, defective) {
     const outcomes = [];
-    sending.hidden = false;
-    fill(refused);
+    sending.value = 0;
     try {
-      for (let start = 0; start < files.length; start += BATCH) {
+      const { limits } = await get("/version", {}, signal);
+      for (let start = 0; start < files.length;) {
+        const length = batchLength(files.slice(start).map((file) => ({ file })), limits);
+        outcomes.push(...await sent(files.slice(start, start + length), defective));
+        start += length;
         sending.value = start / files.length;
-        const form = new FormData();
-        form.append("defective", String(defective));
-        for (const file of files.slice(start, start + BATCH)) form.append("images", file, file.name);
-        const { results } = await request("POST", `${path}/test-images`, { form, patient: true, signal });
-        outcomes.push(...results);
       }
-      const [added, known] = ["added", "duplicate"].map((kind) => outcomes.filter(({ status }) => status === kind).length);
-      tell([t("testset.added", { count: added }), known ? t("testset.known", { count: known }) : null].filter(Boolean).join(" "));
     } catch (error) {
       tellProblem(error);
-    } finally {
-      sending.hidden = true;
-      const rejected = outcomes.filter(({ status }) => status === "rejected");
-      if (rejected.length) {
-        fill(refused, h("p", {}, t("testset.refused", { count: rejected.length })), h("ol", { class: "files", tabindex: 0, "aria-label": t("testset.refused", { count: rejected.length }) },
-          rejected.map(({ filename, detail }) => h("li", {}, h("span", { class: "name" }, filename), h("span", { class: "error" }, detail)))));
-      }
+    }
+    if (signal.aborted) return;
+    const [added, known] = ["added", "duplicate"].map((kind) => outcomes.filter(({ status }) => status === kind).length);
+    const unsent = files.length - outcomes.length;
+    tell([t("testset.added", { count: added }), known ? t("testset.known", { count: known }) : null,
+      unsent ? t("onboard.failed", { count: unsent }) : null].filter(Boolean).join(" "));
+    const rejected = outcomes.filter(({ status }) => status === "rejected");
+    if (rejected.length) {
+      refused.append(h("p", {}, t("testset.refused", { count: rejected.length })), h("ol", { class: "files", tabindex: 0, "aria-label": t("testset.refused", { count: rejected.length }) },
+        rejected.map(({ filename, detail }) => h("li", {}, h("span", { class: "name" }, filename), h("span", { class: "error" }, detail)))));
     }
     await renew();
+  }
+
+  /** What became of each file of one request; of a file that is the reason why the request failed, that. */
+  async function sent(files, defective) {
+    if (files.length === 1 && !(await readable(files[0]))) return [{ status: "rejected", filename: files[0].name, detail: t("onboard.unreadable") }];
+    const form = new FormData();
+    form.append("defective", String(defective));
+    for (const file of files) form.append("images", file, file.name);
+    try {
+      return (await request("POST", `${path}/test-images`, { form, patient: true, signal })).results;
+    } catch (error) {
+      if (signal.aborted || !ONE_AT_FAULT.has(error.kind)) throw error;
+      if (files.length === 1) return [{ status: "rejected", filename: files[0].name, detail: error.message || error.title }];
+      const half = Math.ceil(files.length / 2);
+      return [...await sent(files.slice(0, half), defective), ...await sent(files.slice(half), defective)];
+    }
   }
 
   /** Refresh, unless that fails: the page has told of it, or the next round asks again. */

@@ -1,7 +1,7 @@
 // Shows an image with its heat and its regions, to be zoomed and moved with a pointer, with fingers or with keys.
 
 import { h, s } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { number, percent, t } from "./i18n.js";
 import { inspectedArea } from "./inspected-area.js";
 import { WHOLE, panned, zoomed } from "./view-transform.js";
 
@@ -111,7 +111,7 @@ export function viewer({ size, regions, alt, choose, warmed, inspected = null })
 
   function warm() {
     heat.style.opacity = slider.value / 100;
-    level.textContent = `${slider.value} %`;
+    level.textContent = percent(slider.value / 100, 0);
     for (const shape of shapes) shape.classList.toggle("faint", slider.value === "0");
   }
 

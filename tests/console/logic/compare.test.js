@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { frameAround } from "../../../service/console/static/compare.js";
+import { canvasSize, frameAround } from "../../../service/console/static/compare.js";
 
 const region = (box, patch) => ({ box, nearest_patch: { box: patch } });
 const CELL = [0.5, 0.5, 0.02, 0.02];
@@ -29,4 +29,13 @@ test("what is shown stays inside the image", () => {
 
 test("a patch without a place, from an older release, needs none", () => {
   close(frameAround(region([400, 400, 200, 200], null), 1000, 1000), { width: 0.3, height: 0.3 });
+});
+
+
+test("no canvas is larger than a browser draws, however long the image is, and none is empty", () => {
+  assert.deepEqual(canvasSize(1), { width: 480, height: 480 });
+  assert.deepEqual(canvasSize(4), { width: 480, height: 120 });
+  assert.deepEqual(canvasSize(1 / 4), { width: 120, height: 480 });
+  assert.deepEqual(canvasSize(1 / 4000), { width: 1, height: 480 });
+  assert.deepEqual(canvasSize(4000), { width: 480, height: 1 });
 });

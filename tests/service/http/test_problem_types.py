@@ -27,7 +27,7 @@ NEVER = {
     "indexer.jobs.geometry_change.Stopped": "of background work that is to end",
     "indexer.jobs.reencode.NothingToRebuild": "of the command rebuild",
     "indexer.jobs.reencoder.ImagesUnreadable": "of the command rebuild",
-    "indexer.references.reference_store.NotEncoded": "the images are encoded then, and added",
+    "indexer.domain.errors.NotEncoded": "the images are encoded then, and added",
     "indexer.evaluation.dataset.DatasetError": "of the command evaluate",
     "indexer.domain.errors.BeingRestored": "a service does not start on such a folder",
     "indexer.domain.errors.NoDataFolder": "of the commands that only read; a service makes its folder",

@@ -68,16 +68,22 @@ async function many(place, query, signal) {
   bind(["ArrowLeft"], t("history.newer"), () => turn(-1), signal);
   bind(["ArrowRight"], t("history.older"), () => turn(1), signal);
   bind(["/"], t("history.search"), () => wanted.element.querySelector("input").focus(), signal);
-  await again();
+  // As it was when the reader left it, by a link or a reload.
+  await ask(history.state?.cursors ?? [null]);
 
-  async function again() {
+  function again() {
     const kept = wanted.addressQuery();
     history.replaceState(null, "", `#/history${kept.size ? `?${kept}` : ""}`);
+    return ask([null]);
+  }
+
+  /** Ask for what the fields say, from the last page on of those that begin at `begins`. */
+  async function ask(begins) {
     spans.update();
     asking.abort();
     asking = new AbortController();
-    [cursors, total] = [[null], null];
-    await Promise.all([showPage(0), load(trend, asking.signal, readTrend), load(pareto, asking.signal, readPareto)]);
+    [cursors, total] = [begins, null];
+    await Promise.all([showPage(begins.length - 1), load(trend, asking.signal, readTrend), load(pareto, asking.signal, readPareto)]);
   }
 
   async function turn(by) {
@@ -88,6 +94,7 @@ async function many(place, query, signal) {
     turning.abort();
     turning = new AbortController();
     page = wantedPage;
+    history.replaceState({ cursors: cursors.slice(0, page + 1) }, "");
     await load(found, turning.signal, async (mine) => {
       const { inspections, next_cursor: next } = await get("/inspections", { ...wanted.apiQuery(), limit: PER_PAGE, cursor: cursors[page] }, mine);
       cursors = cursors.slice(0, page + 1);

@@ -90,11 +90,16 @@ export async function show(place, { query, signal }) {
     enlist(inspection);
     if (chosen === null) {
       open(inspection.id);
-    } else if (isFollowing && inspection.verdict !== "normal") {
+    } else if (isFollowing && inspection.verdict !== "normal" && !isWriting()) {
       moved = performance.now();
       open(inspection.id);
     }
     if (!drawn) { drawn = true; requestAnimationFrame(draw); }
+  }
+
+  /** Whether a comment is being typed: its letters would be keys if another part came in its place. */
+  function isWriting() {
+    return panel.querySelector("input[type=text]:focus") !== null;
   }
 
   function describe(inspection, row) {

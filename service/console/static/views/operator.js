@@ -10,7 +10,7 @@ import { fill, h, once } from "../dom.js";
 import { judge } from "../feedback.js";
 import { filters } from "../filters.js";
 import { bind } from "../keyboard.js";
-import { load } from "../loading.js";
+import { load, repeat } from "../loading.js";
 import { countsOf, shiftStart, shiftYield, withPart } from "../shift.js";
 import { stationCamera } from "../station-camera.js";
 import { follow } from "../stream.js";
@@ -24,6 +24,7 @@ const SEEN = 200; // ids remembered
 const SETTLING_MS = 800; // after another part has come by itself, a click may have been meant for the one before
 const PINNED_MS = 60_000; // that an earlier part stays before the last one comes back by itself
 const SHIFT = "touchstone-shift"; // when it began
+const SHIFT_CHECK_MS = 30_000;
 const SIDE = 1280;
 
 export const role = "operator";
@@ -53,9 +54,12 @@ export async function show(place, { query, signal }) {
   let rejected = []; // inspections, newest first
   let counts = countsOf([]);
   let countedTo = 0; // when the latest part was inspected that `counts` had from the service
+  let counting = false;
+  let outdated = false; // whether something has come that the count that is being asked for may not have
+  let finding = new AbortController();
   let seen = []; // ids that are known, newest first: the stream may bring one again
   let streaming = new AbortController();
-  signal.addEventListener("abort", () => { streaming.abort(); clearTimeout(unpinning); });
+  signal.addEventListener("abort", () => { streaming.abort(); finding.abort(); clearTimeout(unpinning); });
   fill(place,
     h("h1", { class: "unseen" }, t("nav.operator")),
     h("div", { class: "heading" }, wanted.element, finder, h("label", { class: "check", for: "sound" }, sound.element, t("operator.sound")), state),
@@ -73,6 +77,7 @@ export async function show(place, { query, signal }) {
     event.stopPropagation();
     field.focus();
   }, { capture: true, signal });
+  repeat(SHIFT_CHECK_MS, nextShift, signal);
   await again();
 
   async function again() {
@@ -106,9 +111,37 @@ export async function show(place, { query, signal }) {
 
   /** Count the shift's parts anew; those that the stream brings are added. */
   async function count(mine) {
-    const { points, last: latest } = await get("/inspections/trend", { ...wanted.apiQuery(), since: since.toISOString(), points: 1 }, mine);
+    const from = since;
+    const { points, last: latest } = await get("/inspections/trend", { ...wanted.apiQuery(), since: from.toISOString(), points: 1 }, mine);
+    if (from !== since) return; // another shift has begun
     counts = countsOf(points);
     countedTo = latest === null ? 0 : Date.parse(latest);
+  }
+
+  /** Count anew while parts go on coming; once more if one came meanwhile, which the answer may have or not. */
+  async function recount() {
+    outdated = true;
+    if (counting) return;
+    counting = true;
+    try {
+      while (outdated) {
+        outdated = false;
+        await count(streaming.signal);
+      }
+    } catch {
+      // another search counts by itself
+    } finally {
+      counting = false;
+    }
+    draw();
+  }
+
+  /** Count for the shift that it is by now: a screen is left on for days, and the shift may be begun on another page. */
+  async function nextShift() {
+    const start = shiftStart(localStorage.getItem(SHIFT), new Date());
+    if (start.getTime() === since.getTime()) return;
+    since = start;
+    await recount();
   }
 
   function tellState(kind, text) {
@@ -120,11 +153,8 @@ export async function show(place, { query, signal }) {
     if (seen.includes(inspection.id)) return;
     seen = [inspection.id, ...seen].slice(0, SEEN);
     if (last === null || Date.parse(inspection.at) >= Date.parse(last.at)) last = inspection; // one may be recorded late
-    if (Date.parse(inspection.at) > countedTo) {
-      counts = withPart(counts, inspection.verdict);
-    } else {
-      count(signal).then(draw, () => {}); // it was recorded after a later one, perhaps after the count
-    }
+    if (Date.parse(inspection.at) > countedTo) counts = withPart(counts, inspection.verdict);
+    if (counting || Date.parse(inspection.at) <= countedTo) recount(); // it was recorded after a later one, perhaps after the count
     if (isReject(inspection.verdict) && !rejected.some(({ id }) => id === inspection.id)) {
       rejected = [inspection, ...rejected].slice(0, REJECTS);
       sound.ring();
@@ -133,14 +163,19 @@ export async function show(place, { query, signal }) {
     draw();
   }
 
-  async function find(event) {
+  function find(event) {
     event.preventDefault();
     const wantedPart = field.value.trim();
     field.value = "";
     field.blur(); // so that keys are the screen's again
-    if (wantedPart === "") return;
+    finding.abort();
+    finding = new AbortController();
+    if (wantedPart !== "") look(wantedPart, finding.signal); // not awaited: the next scan may come before the answer, and counts
+  }
+
+  async function look(wantedPart, mine) {
     try {
-      const { inspections: [inspection] } = await get("/inspections", { part_id: wantedPart, limit: 1 }, signal);
+      const { inspections: [inspection] } = await get("/inspections", { part_id: wantedPart, limit: 1 }, mine);
       if (inspection) pin(inspection);
       else tell(t("operator.find.none", { part: wantedPart }));
     } catch (error) {
@@ -232,7 +267,7 @@ export async function show(place, { query, signal }) {
     }, warmed(inspection, 240, ""), h("span", {}, clock(at)), label ? h("span", { class: "mark" }, t(`label.${label}`)) : null);
   }
 
-  async function begin() {
+  function begin() {
     since = new Date();
     localStorage.setItem(SHIFT, since.toISOString());
     counts = countsOf([]);

@@ -137,9 +137,9 @@ export async function show(place, { query, signal }) {
     return marked.length || chosen === null ? marked : [chosen];
   }
 
-  async function decide(decision, confirm = false) {
-    const ids = targets();
+  async function decide(decision, ids = targets(), confirm = false) {
     if (deciding || ids.length === 0) return;
+    const inspection = rows.get(ids[0])?.inspection; // now: another search may begin meanwhile
     const outcomes = await sent(ids, decision, confirm);
     if (outcomes === null) return;
     const failed = outcomes.filter(({ error }) => error !== null);
@@ -152,7 +152,7 @@ export async function show(place, { query, signal }) {
     }
     for (const { error } of failed) if (error.type !== DOUBTFUL) tellProblem(new Problem(error));
     if (doubtful.length > 0 && ids.length > 1) tell(t("review.doubtful", { count: doubtful.length }));
-    else if (doubtful.length === 1 && (await wantedAllTheSame(rows.get(ids[0]).inspection, doubtful[0].error))) await decide(decision, true);
+    else if (doubtful.length === 1 && (await wantedAllTheSame(inspection, doubtful[0].error))) await decide(decision, ids, true);
   }
 
   /** What became of each, or null where nothing did; what was decided before a failure is listed no longer. */
@@ -185,10 +185,11 @@ export async function show(place, { query, signal }) {
     const position = listed.indexOf(chosen);
     const next = [...listed.slice(position), ...listed.slice(0, position).toReversed()].find((id) => !decided.has(id)) ?? null;
     for (const id of decided) {
+      if (!rows.has(id)) continue; // another search began meanwhile
       rows.get(id).row.remove();
       rows.delete(id);
+      waiting -= 1;
     }
-    waiting -= decided.size;
     if (decided.has(chosen)) {
       chosen = null;
       open(next);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { batchLength } from "../../../service/console/static/onboarding.js";
+import { batchLength } from "../../../service/console/static/upload-batches.js";
 
 const LIMITS = { max_images: 64, max_request_bytes: 100e6 };
 const rows = (...sizes) => sizes.map((size) => ({ file: { size }, refuse: undefined }));
