@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from indexer.catalogue.catalogue import Catalogue
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import TABLET, Watched, inspect
+from tests.helpers.browser import DESKTOP, TABLET, Watched, inspect
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -128,8 +129,22 @@ def test_several_products_are_shown_as_multiples_of_their_thresholds(page: Page,
     assert_accessible(page)
 
 
-def test_a_shift_is_one_click_and_its_times_are_remembered(page: Page) -> None:
+@pytest.fixture
+def in_may(browser: Browser, server: ServerProcess) -> Iterator[Page]:
+    """A page where it is May: that is so in all of its context, which is its own."""
+    context = browser.new_context(base_url=str(server.client.base_url), viewport=DESKTOP, locale="en-GB")
+    page = context.new_page()
+    seen = Watched(page, str(server.client.base_url))
     page.clock.set_fixed_time("2026-05-06T08:10:00+01:00")
+    yield page
+    seen.print_state()
+    context.close()
+    assert not seen.errors
+    assert not seen.foreign
+
+
+def test_a_shift_is_one_click_and_its_times_are_remembered(in_may: Page) -> None:
+    page = in_may
     page.goto("/#/history?station=archive")
     since, until = page.get_by_label("From", exact=True), page.get_by_label("Before", exact=True)
     page.get_by_role("button", name="Last shift").click()

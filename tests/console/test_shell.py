@@ -17,6 +17,7 @@ from indexer.domain.review import REVIEW_REASONS
 from indexer.domain.verdict import VERDICTS
 from service.auth.roles import KEY_ROLES
 from tests.helpers.accessibility import assert_accessible
+from tests.helpers.console_files import console_file
 from tests.helpers.server_process import ServerProcess
 
 STATIC = Path(__file__).parents[2] / "service/console/static"
@@ -71,12 +72,41 @@ def test_question_mark_shows_every_key_and_escape_leaves(page: Page) -> None:
 
 
 def test_the_page_may_run_only_its_own_files(server: ServerProcess) -> None:
-    for path in ("/", "/console/main.js", "/console/styles/base.css", "/docs"):
+    script, style = (console_file(server.client, name) for name in ("main.js", "styles/base.css"))
+    for path in ("/", "/docs", script, style):
         policy = server.client.get(path).raise_for_status().headers["content-security-policy"]
         assert "default-src 'none'; script-src 'self';" in policy, path
-        assert server.client.get(path).headers["cache-control"] == "no-cache"
-    missing = server.client.get("/console/nothing.js")
-    assert (missing.status_code, missing.json()["type"]) == (404, "/problems/not-found")
+    for path in (
+        "/console/main.js",
+        "/console",
+        script.replace("main.js", "nothing.js"),
+        script.replace("main.js", ""),
+    ):
+        missing = server.client.get(path, follow_redirects=True)
+        assert (missing.status_code, missing.json()["type"]) == (404, "/problems/not-found"), path
+
+
+def test_a_browser_asks_again_for_pages_only(page: Page, server: ServerProcess) -> None:
+    script = console_file(server.client, "main.js")
+    of_another_version = server.client.get("/console/0123456789ab/main.js")  # of a page of a replica not yet upgraded
+    assert of_another_version.text == server.client.get(script).text
+    for response, kept in (
+        (server.client.get("/"), "no-cache"),
+        (server.client.get("/docs"), "no-cache"),
+        (of_another_version, "no-cache"),
+        (server.client.get(script), "max-age=31536000, immutable"),
+    ):
+        assert response.headers["cache-control"] == kept, response.url
+    page.goto("/")
+    expect(page.get_by_text("Open access")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    before = server.log.read_text()
+    page.reload()
+    expect(page.get_by_text("Open access")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    requested = server.log.read_text().removeprefix(before)
+    assert '"path": "/"' in requested
+    assert "/console/" not in requested
 
 
 def test_the_description_of_the_api_needs_no_other_machine(page: Page) -> None:

@@ -3,8 +3,8 @@
 import { Waiting, delay, restored } from "./connection.js";
 import { askForKey, key } from "./auth.js";
 import { known, t } from "./i18n.js";
+import { ROOT } from "./root.js";
 
-const ROOT = new URL("../", import.meta.url); // of the service: "/", or the path under which a proxy shows it
 const WAITING_HELPS = new Set([408, 429, 502, 503, 504]);
 const MOST_RESENT = 3; // times that a body is sent in vain to a service that can be reached: it may be the body's fault
 const LONGEST_WAIT = 30; // seconds, whatever Retry-After says

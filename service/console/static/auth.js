@@ -3,9 +3,10 @@
 
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
+import { ROOT } from "./root.js";
 import { signInOffer } from "./sign-in.js";
 
-const NAME = `touchstone-key ${new URL("../", import.meta.url).pathname}`; // of this service: others may share its origin
+const NAME = `touchstone-key ${ROOT.pathname}`; // of this service: others may share its origin
 
 const END = `${NAME} end`; // where the identity provider ends its own session, if the key is a session
 

@@ -1,6 +1,7 @@
 // Waits while the service cannot answer, and goes on as soon as it can.
 
 import { t } from "./i18n.js";
+import { ROOT } from "./root.js";
 
 const MAX_DELAY = 10; // seconds between two tries
 
@@ -69,7 +70,7 @@ async function probed() {
   const waiting = new Waiting();
   try {
     for (let failures = 0; ; failures += 1) {
-      const answer = await fetch(new URL("../healthz", import.meta.url)).catch(() => null);
+      const answer = await fetch(new URL("healthz", ROOT)).catch(() => null);
       if (answer?.ok) return failures > 0;
       await waiting.pause(t("problem.unreachable.title"), delay(failures));
     }

@@ -5,9 +5,10 @@ import { endUrl, forgetKey, keepKey, key, noteTrouble } from "./auth.js";
 import { address, get, request, send } from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
+import { ROOT } from "./root.js";
 import { tellProblem } from "./toasts.js";
 
-const PENDING = `touchstone-sign-in ${new URL("../", import.meta.url).pathname}`;
+const PENDING = `touchstone-sign-in ${ROOT.pathname}`;
 
 /** What the dialog for a key offers besides; null where there is no provider. `stays()`: whether to stay signed in. */
 export async function signInOffer(stays) {

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 
-const ROOT = new URL("../../../service/console/", import.meta.url); // of the service, as modules in static/ reckon it
+const ROOT = new URL("../../../service/", import.meta.url); // of the service, as modules in static/ reckon it
 
 // Node keeps a localStorage in a file, which other files' tests would share; a session is this process's own.
 Object.defineProperty(globalThis, "localStorage", { value: sessionStorage });
@@ -14,7 +14,7 @@ Object.defineProperty(globalThis, "localStorage", { value: sessionStorage });
  */
 export async function serve(context, handle) {
   const server = createServer(async (request, response) => {
-    if (request.url.startsWith("/static/")) response.end(await readFile(new URL(`.${request.url}`, ROOT)));
+    if (request.url.startsWith("/console/static/")) response.end(await readFile(new URL(`.${request.url}`, ROOT)));
     else handle(request, response);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));

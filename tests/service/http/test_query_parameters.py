@@ -10,11 +10,12 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from tests.helpers.console_files import console_file
 from tests.helpers.http_service import files
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
-PAGES = ["/", "/docs", "/openapi.json", "/console/main.js"]
+PAGES = ["/", "/docs", "/openapi.json"]
 CHANGING = ("/readyz", "/metrics", "/inspections/report")  # another length with each request: times and counts
 
 
@@ -72,7 +73,14 @@ def test_head_is_answered_wherever_get_is(server: ServerProcess) -> None:
     [inspection] = server.client.get("/inspections").json()["inspections"]
     paths = [path for method, path, _ in operations(server.client) if method == "GET"]
     paths = [path.replace("/inspections/1", f"/inspections/{inspection['id']}") for path in paths]
-    for path in [*paths, *PAGES, "/inspections?format=csv", "/categories/nothing", "/references?limit=0"]:
+    for path in [
+        *paths,
+        *PAGES,
+        console_file(server.client, "main.js"),
+        "/inspections?format=csv",
+        "/categories/nothing",
+        "/references?limit=0",
+    ]:
         head = server.client.head(path)
         if path == "/inspections/stream":
             assert head.headers["content-type"].startswith("text/event-stream")

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.auth.roles import Role
 from service.state import AppState
+from tests.helpers.console_files import console_file
 from tests.helpers.http_service import settings
 from tests.helpers.part_images import part
 from tests.helpers.plant import Plant
@@ -34,12 +35,13 @@ def test_the_description_names_the_path_and_without_one_names_none(plant: Plant,
     assert "servers" not in client.get("/openapi.json").json()
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/", "/docs", "/console/main.js", "/console/strings/en.json", "/metrics"])
-def test_what_needs_no_key_is_answered_with_the_path_and_without_it(plant: Plant, path: str) -> None:
-    plain, under = plant.client.get(path), plant.client.get(f"/touchstone{path}")
-    assert plain.status_code == under.status_code == 200
-    assert plain.headers["content-type"] == under.headers["content-type"]
-    assert plant.client.head(f"/touchstone{path}").status_code == 200
+def test_what_needs_no_key_is_answered_with_the_path_and_without_it(plant: Plant) -> None:
+    files = (console_file(plant.client, name) for name in ("main.js", "strings/en.json"))
+    for path in ("/healthz", "/", "/docs", "/metrics", *files):
+        plain, under = plant.client.get(path), plant.client.get(f"/touchstone{path}")
+        assert plain.status_code == under.status_code == 200, path
+        assert plain.headers["content-type"] == under.headers["content-type"], path
+        assert plant.client.head(f"/touchstone{path}").status_code == 200, path
 
 
 @pytest.mark.parametrize("path", ["/keys", "/audit"])
