@@ -19,6 +19,7 @@ _REFERENCES = 8  # compared pairwise; with more, each finds a peer that lies as 
 _MIN_REFERENCES = 4
 _RHO = 1  # the paper's
 _LITTLE_LEFT = 0.75  # between sets whose parts lie alike and others, see docs/geometry.md
+_ALIKE = 0.06  # likewise
 _NO_DISTANCE = 1e-3  # below it references are copies of each other
 
 AlignmentSteps = Generator[float, None, "Alignment | None"]
@@ -30,21 +31,35 @@ class Alignment:
 
     distance_left: what is left of their distance when a patch is compared with those of all places and not of its own
     and those around it (ρ = 1), 0 to 1: in the mean over the cells of all of them, in the first layer. Near 1, parts
-    lie alike; near 0, what they differ in is where they lie.
+    lie alike; near 0, what they differ in is where they lie, or there is hardly any difference in the same place:
+    distance_in_place is that distance, of patches of the same place, as a share of the distance of patches of any two
+    places, 0 or more. Near 0, references show the same in the same place.
     """
 
     references: int
     distance_left: float
+    distance_in_place: float
 
     def advice(self, rho: int) -> str | None:
         """A sentence that says what to do about this ρ; None if nothing."""
-        if rho == ANYWHERE or self.distance_left > _LITTLE_LEFT:
+        if rho == ANYWHERE or self.distance_left > _LITTLE_LEFT or self.distance_in_place < _ALIKE:
             return None
         return (
             f"Good parts seem to lie anywhere: {100 * self.distance_left:.0f} % of the distance between "
             f"{self.references} references is left when their patches are compared with those of all places. Set rho "
             f"to {ANYWHERE}, unless a defect may be something good in the wrong place; detections take longer."
         )
+
+
+def alignment_of(memory: MemoryBank, category: str, settings: ScoringSettings) -> Alignment | None:
+    """What `measure_alignment` returns, computed in one call."""
+    steps = measure_alignment(memory, category, settings)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Alignment | None = end.value
+            return result
 
 
 @torch.inference_mode()
@@ -65,6 +80,10 @@ def measure_alignment(memory: MemoryBank, category: str, settings: ScoringSettin
     outside, around = neighbours == OUTSIDE, neighbours.clamp_min(0)
     near = torch.full(patches.shape[:2], -1.0)
     anywhere = near.clone()
+    counted = patches.any(dim=-1)  # (n, cells): those that show the image
+    if (inspected := roi_mask(settings, frame)) is not None:
+        counted &= torch.from_numpy(inspected.cells.ravel())
+    means = torch.stack([of_image[cells].mean(0) for of_image, cells in zip(patches, counted, strict=True)])
     pairs = list(combinations(range(len(references)), 2))
     for done, (one, other) in enumerate(pairs, 1):
         products = patches[one] @ patches[other].T  # (cells, cells)
@@ -73,10 +92,9 @@ def measure_alignment(memory: MemoryBank, category: str, settings: ScoringSettin
             near[index] = torch.maximum(near[index], beside)
             anywhere[index] = torch.maximum(anywhere[index], similarities.amax(dim=1))
         yield done / len(pairs)
-    counted = patches.any(dim=-1).numpy()  # (n, cells): those that show the image
-    if (inspected := roi_mask(settings, frame)) is not None:
-        counted &= inspected.cells.ravel()
-    distance, distance_anywhere = (float(1.0 - similar.numpy()[counted].mean()) for similar in (near, anywhere))
+    distance, distance_anywhere = (float(1.0 - similar[counted].mean()) for similar in (near, anywhere))
     if distance < _NO_DISTANCE:
         return None
-    return Alignment(len(references), max(0.0, distance_anywhere / distance))
+    # The mean inner product of all patches of one image with all of another is that of their means.
+    of_any_two = 1.0 - float(np.mean([float(means[one] @ means[other]) for one, other in pairs]))
+    return Alignment(len(references), max(0.0, distance_anywhere / distance), distance / max(of_any_two, distance))

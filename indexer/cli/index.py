@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from indexer.jobs.bulk_index import IndexReport
+    from indexer.references.reference_store import ReferenceStore
 
 _SHOWN = 20  # refused images, and as many findings, named on the screen
 
@@ -97,7 +98,6 @@ def index(
     depth = bit_depth_option(bit_depth)
     choice = geometry_choice(cells, smallest_defect, millimetres_per_pixel, size, resized, window, on_mismatch)
     # torch takes seconds to import; --help should not.
-    from indexer.calibration.rate_advice import rate_advice
     from indexer.catalogue.database_errors import DatabaseError
     from indexer.cluster import connected
     from indexer.domain.errors import (
@@ -161,7 +161,7 @@ def index(
                         choice=choice,
                     )
                 reference_store.compact_if_needed()
-                known = reference_store.catalogue.categories.list()
+                advised = _advice(reference_store, {report.category for report in reports})
             finally:
                 reference_store.close()
     except (
@@ -177,13 +177,29 @@ def index(
     ) as error:
         fail(str(error))
     _summarise(console, reports, listing.ignored)
-    touched = {tally.category for tally in reports}
-    for category in known:
-        advice = rate_advice(category.settings.decision, category.references)
-        if category.name in touched and advice is not None:
-            console.print(f"{category.name}: {advice}", soft_wrap=True)
+    for advice in advised:
+        console.print(advice, soft_wrap=True)
     if any(tally.rejected for tally in reports):
         raise typer.Exit(1)
+
+
+def _advice(reference_store: ReferenceStore, names: Collection[str]) -> list[str]:
+    """What to do about the number of these categories' references and about where parts lie in them."""
+    from indexer.calibration.alignment import alignment_of
+    from indexer.calibration.rate_advice import rate_advice
+
+    lines = []
+    for category in reference_store.catalogue.categories.list():
+        if category.name not in names:
+            continue
+        settings = category.settings
+        alignment = alignment_of(reference_store.memory, category.name, settings.scoring)
+        advice = (
+            rate_advice(settings.decision, category.references),
+            None if alignment is None else alignment.advice(settings.rho),
+        )
+        lines += [f"{category.name}: {text}" for text in advice if text is not None]
+    return lines
 
 
 def _summarise(console: Console, tallies: Sequence[IndexReport], skipped: Sequence[Path]) -> None:

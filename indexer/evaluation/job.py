@@ -10,6 +10,7 @@ from statistics import median
 
 from matplotlib import rc_context
 
+from indexer.calibration.alignment import alignment_of
 from indexer.cluster import connected
 from indexer.cores import Cores
 from indexer.domain.geometry import InputGeometry, choose_geometry
@@ -21,7 +22,7 @@ from indexer.evaluation.features import FeatureCache
 from indexer.evaluation.measured import Measured
 from indexer.evaluation.plots import draw_growth, draw_histograms, draw_ranking
 from indexer.evaluation.presets import PRESETS
-from indexer.evaluation.protocols import Draws, Protocol, Variant, variants
+from indexer.evaluation.protocols import Draws, Protocol, Search, Variant, variants
 from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
 from indexer.evaluation.run import Outcome, Subject, evaluate
@@ -29,6 +30,7 @@ from indexer.evaluation.sheets import draw_sheet
 from indexer.evaluation.thresholds import CategoryDecisions, decide_categories
 from indexer.evaluation.usable import drop_unusable
 from indexer.imaging.decode import decode_image
+from indexer.memory import MemoryBank
 from indexer.progress import Progress, progress
 from indexer.search import choose_engine
 
@@ -51,7 +53,8 @@ class EvaluationOptions:
 
     encoders: only `encoders` as a protocol looks at more than the first. sized: whether their sizes were chosen.
     draws: of references, for protocols that search a part of them. false_reject_rate: what thresholds are made for.
-    plots: whether to draw any. balance_layers: whether layers weigh as the references say, see `Search`. cells:
+    plots: whether to draw any. balance_layers: whether layers weigh as the references say, see `Search`.
+    advised_rho: whether categories whose good parts seem to lie anywhere are compared with all places. cells:
     None inspects images as the preset does; else all of each, on a grid of at most so many. cluster: the address of a
     Ray cluster that reads and encodes the images, see `indexer.cluster.connected`; None: this machine does.
     """
@@ -70,6 +73,7 @@ class EvaluationOptions:
     false_reject_rate: float = 0.01
     plots: bool = True
     balance_layers: bool = False
+    advised_rho: bool = False
     cells: int | None = None
     cluster: str | None = None
 
@@ -134,8 +138,6 @@ def _measure(
     lines = list[Variant]()
     for protocol in protocols:
         lines += variants(protocol, dataset, scoring, encoder.space, choices.draws)
-    if choices.balance_layers:
-        lines = [replace(line, search=line.search.balancing()) for line in lines]
     with progress() as shown, Cores() as cores:
         size = encoder.space.global_geometry.size[0] if choices.cells is None else f"{choices.cells} cells"
         name = f"{encoder.space.encoder} {size}"
@@ -146,6 +148,8 @@ def _measure(
         cache = FeatureCache(choices.out / "cache", images, choices.codec)
         geometries = {} if choices.cells is None else whole_images(dataset, choices.cells, encoder.space.patch)
         memory, digests = cache.memory_of(dataset.references, encoding.advance, geometries)
+        anywhere = _anywhere(memory, dataset.categories, scoring)
+        lines = [replace(line, search=_chosen(line.search, choices, anywhere)) for line in lines]
         engine = cores.searching(choose_engine(encoder.device), encoder.device)
         subject = Subject(dataset, images, engine, memory, digests)
         judging = shown.task(f"{name}: {', '.join(protocols)}", len(dataset.samples))
@@ -158,7 +162,20 @@ def _measure(
                 if (drawn := _first(outcomes, _DRAWN)) is not None:
                     _draw(choices.out / "plots", replace(subject, encoding=here), drawn, decided, shown)
                 _draw_growth(choices.out / "plots", outcomes)
-    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided, choices.cells)
+    return Measured(encoder.space, choices.codec, scoring, tuple(outcomes), decided, choices.cells, anywhere)
+
+
+def _anywhere(memory: MemoryBank, categories: Sequence[str], scoring: ScoringSettings) -> tuple[str, ...]:
+    """The categories that the service would advise to compare with all places."""
+    measured = {category: alignment_of(memory, category, scoring) for category in categories}
+    return tuple(name for name, alignment in measured.items() if alignment and alignment.advice(scoring.rho))
+
+
+def _chosen(search: Search, choices: EvaluationOptions, anywhere: Sequence[str]) -> Search:
+    """A search of the protocols, with what was chosen for all of them."""
+    if choices.balance_layers:
+        search = search.balancing()
+    return search.comparing_anywhere(anywhere) if choices.advised_rho else search
 
 
 def _on_cluster(settings: EncoderSettings, encoder: Encoder) -> ImageEncoding:

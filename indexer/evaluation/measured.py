@@ -18,7 +18,7 @@ class Measured:
     """Results of one encoder at one size: the outcome of every variant, and decisions by calibrated thresholds.
 
     cells: on at most so many of which whole images are seen, in the proportions of their category. None: all images are
-    seen in the geometry of the feature space.
+    seen in the geometry of the feature space. anywhere: the categories whose good parts seem to lie anywhere.
     """
 
     space: FeatureSpace
@@ -27,6 +27,7 @@ class Measured:
     outcomes: tuple[Outcome, ...]
     decisions: tuple[CategoryDecisions, ...]
     cells: int | None = None
+    anywhere: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -42,6 +43,11 @@ class Measured:
         return any(outcome.variant.search.balance for outcome in self.outcomes)
 
     @property
+    def compared_anywhere(self) -> tuple[str, ...]:
+        """The categories whose patches were compared with those of all places since their references say so."""
+        return next((search.anywhere for outcome in self.outcomes if (search := outcome.variant.search).anywhere), ())
+
+    @property
     def lost_masks(self) -> tuple[str, ...]:
         """The masks that are empty in the map's frame, of all categories in order."""
         judged = [category for outcome in self.outcomes for category in outcome.categories.values()]
@@ -51,8 +57,11 @@ class Measured:
         """How these runs of a protocol differ from the paper's; empty if they do not."""
         variants = [outcome.variant for outcome in self.by_protocol()[protocol]]
         seen = differences(dataset, self.space, self.scoring, variants)
-        whole = () if self.cells is None or not has_figures(dataset.layout, protocol) else (self.size,)
-        return (*seen, *whole)
+        if not has_figures(dataset.layout, protocol):
+            return seen
+        whole = () if self.cells is None else (self.size,)
+        anywhere = any(variant.search.anywhere for variant in variants)
+        return (*seen, *whole, *(("some categories compared with all places",) if anywhere else ()))
 
     def by_protocol(self) -> dict[Protocol, list[Outcome]]:
         """The outcomes of each protocol, in the order of their variants."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.scoring_settings import ANYWHERE, ScoringSettings
 from indexer.encoders import FeatureSpace
 from indexer.evaluation.dataset import Dataset
 
@@ -50,17 +50,27 @@ class Search:
 
     among: all of those, or those of the sample's own category, or those of the category of the most similar reference:
     what the service does for an image that comes without a category. balance: whether layers weigh as the references
-    of the category that is searched say, as in the service; not where all are searched, nor in the paper.
+    of the category that is searched say, as in the service; not where all are searched, nor in the paper. anywhere:
+    categories whose patches are compared with those of all places, where one category is searched.
     """
 
     scoring: ScoringSettings
     among: Among = "all"
     references: tuple[int, ...] | None = None
     balance: bool = False
+    anywhere: tuple[str, ...] = ()
 
     def balancing(self) -> Search:
         """The same, balanced where one category is searched."""
         return self if self.among == "all" else replace(self, balance=True)
+
+    def comparing_anywhere(self, categories: Sequence[str]) -> Search:
+        """The same, with these categories' patches compared with those of all places where one category is searched."""
+        return self if self.among == "all" else replace(self, anywhere=tuple(categories))
+
+    def scoring_of(self, category: str) -> ScoringSettings:
+        """How images that are searched in a category are scored."""
+        return replace(self.scoring, rho=ANYWHERE) if category in self.anywhere else self.scoring
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Drawn
 
+from indexer.domain.scoring_settings import ANYWHERE
 from indexer.evaluation.dataset import Dataset, Sample
 from indexer.evaluation.measured import Measured
 from indexer.evaluation.metrics import FIGURES
@@ -51,6 +52,8 @@ class Report:
                 f"Encoder {measured.space.encoder}, fingerprint {measured.space.fingerprint[:12]}, "
                 f"{measured.size}, {measured.codec} codes, K = {scoring.k}, ρ = {scoring.rho}{weighted}."
             )
+            if measured.anywhere:
+                facts.append(_placed(measured))
             if lost := measured.lost_masks:
                 names = readable(", ".join(lost[:_NAMED]))
                 more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
@@ -244,6 +247,17 @@ class Report:
                 for measured in self.measured
             ],
         }
+
+
+def _placed(measured: Measured) -> str:
+    """Whose good parts seem to lie anywhere, and what was made of it."""
+    names = readable(", ".join(measured.anywhere))
+    if measured.compared_anywhere:
+        return f"Compared with all places (ρ = {ANYWHERE}), since good parts seem to lie anywhere: {names}."
+    return (
+        f"Good parts seem to lie anywhere: {names}. --rho advised compares these with all places, in searches of one "
+        "category."
+    )
 
 
 def _decided_cells(decided: CategoryDecisions) -> list[str]:

@@ -211,7 +211,7 @@ class _SearchCriteria:
     def of(self, category: str, _: Encoding | None) -> Criteria:
         """Of one category; data sets are stored alike."""
         if category not in self._known:
-            scoring, calibration = self._search.scoring, None
+            scoring, calibration = self._search.scoring_of(category), None
             if self._search.balance:
                 calibration = calibrate(self._memory, self._engine, category, scoring, balance=True)
             self._known[category] = Criteria(

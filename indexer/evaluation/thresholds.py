@@ -45,7 +45,8 @@ def decide_categories(
     """
     limits = DecisionSettings(false_reject_rate=rate)
     calibrated = {
-        name: calibrate(memory, engine, name, search.scoring, balance=search.balance) for name in outcome.categories
+        name: calibrate(memory, engine, name, search.scoring_of(name), balance=search.balance)
+        for name in outcome.categories
     }
     for name, judged in outcome.categories.items():
         samples = [sample for sample in dataset.samples if sample.category == name]

@@ -15,6 +15,8 @@ from indexer.domain.scoring_settings import check_radius
 
 Name = TypeVar("Name", bound=str)
 
+_ADVISED = "advised"  # of ρ: what the references say
+
 HELP = """Measure detection and localisation on a labelled data set, in the paper's protocols.
 
 FOLDER contains MVTec-AD, VisA, Real-IAD, 3D-ADAM, or your own images as <category>/train/good, <category>/test/good,
@@ -84,9 +86,10 @@ def evaluate(
         typer.Option(help="K, references retrieved per image (default: 150; VisA and Real-IAD 900; 3D-ADAM 48)."),
     ] = None,
     rho: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="ρ, search radius in cells, 0 to 16, or 255 for all places (default: 1; VisA 2; Real-IAD 0)."
+            help="ρ, search radius in cells: 0 to 16, 255 for all places, or advised: all places for categories whose "
+            "references seem to lie anywhere (default: 1; VisA 2; Real-IAD 0)."
         ),
     ] = None,
     seeds: Annotated[
@@ -152,6 +155,7 @@ def evaluate(
             sized=settings.sized,
             k=k,
             rho=_radius(rho),
+            advised_rho=rho == _ADVISED,
             draws=Draws(seeds, tuple(sorted(set(shots or SHOTS))), tuple(dict.fromkeys(fixed or ())), new),
             false_reject_rate=false_reject_rate,
             plots=plots,
@@ -169,11 +173,14 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _radius(rho: int | None) -> int | None:
-    """A search radius that the service takes, too, whatever the grid. ValueError."""
-    if rho is not None:
-        check_radius(rho, (1, 1))
-    return rho
+def _radius(rho: str | None) -> int | None:
+    """A search radius that the service takes, too, whatever the grid; None for the data set's. ValueError."""
+    if rho is None or rho == _ADVISED:
+        return None
+    if not rho.isdecimal():
+        raise ValueError(f"--rho is a number of cells or {_ADVISED}, not {rho!r}")
+    check_radius(int(rho), (1, 1))
+    return int(rho)
 
 
 def _cells(geometry: str) -> int | None:

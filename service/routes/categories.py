@@ -139,10 +139,11 @@ async def alignment(name: Name, state: Annotated[AppState, Depends(app_state)]) 
     """Whether its parts lie in the same place in all images, measured on up to 8 references."""
     measured, settings = await alignment_of(state, name)
     if measured is None:
-        return AlignmentView(references=0, distance_left=None, advice=None)
+        return AlignmentView(references=0, distance_left=None, distance_in_place=None, advice=None)
     return AlignmentView(
         references=measured.references,
         distance_left=measured.distance_left,
+        distance_in_place=measured.distance_in_place,
         advice=measured.advice(settings.rho),
     )
 

@@ -77,6 +77,10 @@ class AlignmentView(ResponseModel):
         "places and not of the same one: near 1, parts lie alike; near 0, anywhere. Null with fewer than 4 "
         "references, and for grids of more than 4,096 cells."
     )
+    distance_in_place: float | None = Field(
+        description="The distance between good parts in the same place as a share of that between any two places, 0 to "
+        "1: near 0, references show the same in the same place. Null where `distance_left` is."
+    )
     advice: str | None = Field(description="What to do about `rho`; null if nothing.")
 
 

@@ -37,6 +37,13 @@ def part(seed: int, *, scratched: bool = False, kind: int = 0) -> bytes:
 
 
 @_kept
+def displaced(seed: int, *, scratched: bool = False) -> bytes:
+    """A disc like `part`, somewhere in the image."""
+    image = cv2.imdecode(np.frombuffer(part(seed, scratched=scratched), np.uint8), cv2.IMREAD_COLOR)
+    return encode_png(np.roll(image, (37 * seed % 144, 53 * seed % 160), (0, 1))[..., ::-1])
+
+
+@_kept
 def varied(seed: int, *, scratched: bool = False) -> bytes:
     """A part like `part`, cast and lit so that no two are alike: strokes of its own texture at a steady place."""
     rng = np.random.default_rng(seed)

@@ -196,7 +196,7 @@ def test_where_parts_lie_is_told_from_references(client: TestClient) -> None:
     assert "255" in anywhere["advice"]
     client.patch("/categories/web", json={"rho": 255}).raise_for_status()
     assert client.get("/categories/web/alignment").json() == {**anywhere, "advice": None}
-    nothing = {"references": 0, "distance_left": None, "advice": None}
+    nothing = {"references": 0, "distance_left": None, "distance_in_place": None, "advice": None}
     assert client.get("/categories/new/alignment").json() == nothing
     check_problem(client.get("/categories/none/alignment"), 404, "not-found")
 

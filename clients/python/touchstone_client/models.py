@@ -628,6 +628,11 @@ class Alignment:
     more than 4,096 cells.
     """
 
+    distance_in_place: float | None
+    """The distance between good parts in the same place as a share of that between any two places, 0 to 1: near 0,
+    references show the same in the same place. None where `distance_left` is.
+    """
+
     advice: str | None
     """What to do about `rho`; None if nothing."""
 

@@ -65,8 +65,24 @@ def test_aligned_parts_and_parts_that_lie_anywhere_are_told_apart() -> None:
     assert alike.distance_left > 0.9
     assert alike.advice(1) is None
     assert scattered.distance_left < 0.1
+    assert alike.distance_in_place < 0.06 < scattered.distance_in_place < 1
     assert "rho to 255" in (scattered.advice(1) or "")
     assert scattered.advice(ANYWHERE) is None
+
+
+def test_aligned_parts_of_which_much_looks_alike_get_no_advice() -> None:
+    """On a plain background what is left of the distance is little, too: of so many like patches one is nearer."""
+
+    background = np.arange(CELLS) % GRID[1] < 6
+    cells = np.where(background, 0, np.arange(CELLS))
+    rng = np.random.default_rng(2)
+    light = rng.normal(0, 0.4, (8, 1, CELLS, 3)) @ rng.standard_normal((3, 16)) * background[:, None]  # in a few ways
+    patches = patches_of(8, lambda _: cells, noise=0.01) + torch.from_numpy(light.astype(np.float32))
+    alignment = measured(memory_of(patches))
+    assert alignment is not None
+    assert alignment.distance_left < 0.75
+    assert alignment.distance_in_place < 0.06
+    assert alignment.advice(1) is None
 
 
 def test_only_what_is_inspected_counts() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.domain.scoring_settings import ScoringSettings
+from indexer.domain.scoring_settings import ANYWHERE, ScoringSettings
 from indexer.encoders import EncoderSettings, load_encoder
 from indexer.encoders.base import Encoder, Features
 from indexer.evaluation import job
@@ -26,6 +26,7 @@ from indexer.evaluation.readers import read_dataset
 from indexer.evaluation.report import Report
 from indexer.imaging.encode import encode_png
 from tests.helpers import trees
+from tests.helpers.part_images import displaced
 
 SMALL = EncoderSettings("filterbank", resize=128, crop=112, device="cpu")
 
@@ -359,6 +360,30 @@ def test_names_that_are_not_utf8_are_evaluated_and_shown(tmp_path: Path) -> None
     assert "kat_\ufffd: The category's name holds bytes that are not UTF-8" in (tmp_path / "out/report.md").read_text()
     stored = json.loads((tmp_path / "out/report.json").read_text())["samples"][category]
     assert name in [Path(entry["path"]).name for entry in stored]
+
+
+def test_categories_whose_parts_lie_anywhere_are_named_and_compared_with_all_places_if_wanted(tmp_path: Path) -> None:
+    tree = trees.mvtec(tmp_path / "parts", ("bottle", "nut"), references=6, tests=2)
+    for path in (tree / "nut").glob("*/*/*.png"):
+        if path.parts[-3] != "ground_truth":
+            path.write_bytes(displaced(int(path.stem), scratched=path.parent.name == "scratch"))
+    reports = [
+        run(tree, tmp_path / f"out{number}", "single-class", plots=False, **more)
+        for number, more in enumerate(({}, {"advised_rho": True}, {"rho": ANYWHERE}))
+    ]
+    near, advised, _ = reports
+    assert "Good parts seem to lie anywhere: nut. --rho advised compares" in " ".join(near.facts())
+    assert "Compared with all places (ρ = 255), since good parts seem to lie anywhere: nut." in advised.facts()
+    scores = [
+        {name: category.scores for name, category in report.measured[0].outcomes[0].categories.items()}
+        for report in reports
+    ]
+    assert scores[1] == {"bottle": scores[0]["bottle"], "nut": scores[2]["nut"]}
+    assert scores[0]["nut"] != scores[2]["nut"]
+    thresholds = [
+        {decided.category: decided.threshold for decided in report.measured[0].decisions} for report in reports
+    ]
+    assert thresholds[1] == {"bottle": thresholds[0]["bottle"], "nut": thresholds[2]["nut"]}
 
 
 def test_an_unusable_data_set_is_one_line(tmp_path: Path) -> None:

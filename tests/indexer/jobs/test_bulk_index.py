@@ -24,7 +24,7 @@ from indexer.search import TorchEngine
 from tests.helpers.commands import environment, opened, references, started, touchstone
 from tests.helpers.leave_one_out import finished
 from tests.helpers.part_folders import folder_of
-from tests.helpers.part_images import part, varied
+from tests.helpers.part_images import displaced, part, varied
 
 
 @pytest.mark.parametrize("layout", [".", "train/good"])
@@ -56,6 +56,18 @@ def test_files_of_every_suffix_that_the_decoder_reads_become_references(tmp_path
     reference_store = opened(tmp_path / "data")
     assert sorted(references(reference_store)) == sorted(names)
     reference_store.close()
+
+
+def test_it_says_of_which_categories_the_parts_seem_to_lie_anywhere(tmp_path: Path) -> None:
+    parts = folder_of(tmp_path / "parts", ".", disc=5)
+    (parts / "nut").mkdir()
+    for seed in range(5):
+        (parts / "nut" / f"{seed}.png").write_bytes(displaced(seed))
+    done = touchstone("index", parts, data=tmp_path / "data")
+    assert done.exit_code == 0, done.stderr
+    [advice] = [line for line in done.stdout.splitlines() if "lie anywhere" in line]
+    assert advice.startswith("nut: Good parts seem to lie anywhere")
+    assert "Set rho to 255" in advice
 
 
 def test_running_it_again_adds_only_what_is_new(tmp_path: Path) -> None:

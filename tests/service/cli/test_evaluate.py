@@ -58,6 +58,7 @@ def test_help_teaches_layout_protocols_and_resuming() -> None:
         (["parts", "--encoder", "missing.pth"], "missing.pth"),
         (["parts", "--encoder", "builtin", "--encoder", "other"], "--protocol encoders"),
         (["parts", "--rho", "17"], "rho: give 0 to 16, or 255"),
+        (["parts", "--rho", "far"], "--rho is a number of cells or advised, not 'far'"),
         (["parts", "--k", "0"], "k must be 1 or more"),
         (["parts", "--crop", "500", "--resize", "400"], "crop"),
         (["parts", "--codec", "zip"], "CODEC"),
