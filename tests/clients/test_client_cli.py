@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -14,9 +17,10 @@ import numpy as np
 import pytest
 
 from indexer.imaging.encode import encode_png
+from tests.clients.helpers.http_front import HttpFront
 from tests.helpers.part_images import part, plain
 from tests.helpers.waiting import eventually
-from touchstone_client import Client
+from touchstone_client import Client, InspectionFilter
 from touchstone_client.cli import main
 
 
@@ -213,3 +217,89 @@ def test_help_explains_commands_and_exit_codes() -> None:
         assert word in text
     for command in commands:
         assert "exit codes" in run(command, "--help")
+
+
+def test_an_overlay_is_written_for_a_file_whose_name_is_as_long_as_can_be(service: str, images: Path) -> None:
+    long, overlays = images / f"{'ä' * 125}.png", images.parent / "overlays"
+    long.write_bytes(part(7, scratched=True))
+    run("detect", "--category", "disc", "--no-record", "--overlays", overlays, long, url=service, code=1)
+    assert [path.read_bytes()[:4] for path in overlays.iterdir()] == [b"\x89PNG"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "command"),
+    [
+        ("--limit", "-1", "inspections"),
+        ("--since", "yesterday", "inspections"),
+        ("--until", "0001-01-01", "inspections"),
+        ("--count", "-1", "watch"),
+        ("--poll-interval", "-1", "watch"),
+        ("--poll-interval", "nan", "watch"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_option(option: str, value: str, command: str) -> None:
+    errors = io.StringIO()
+    with redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        main([command, option, value])
+    assert ended.value.code == 2
+    assert f"error: argument {option}: " in errors.getvalue()
+    assert value in errors.getvalue().splitlines()[-1]
+
+
+def test_names_that_the_output_cannot_show_are_escaped_and_json_stays_json(service: str, images: Path) -> None:
+    name = "日本語 \N{SMILING FACE WITH OPEN MOUTH}.png"
+    (images / name).write_bytes(part(5))
+    command = [sys.executable, "-m", "touchstone_client", "--url", service, "detect", "--no-record", images / name]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    table, text = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, encoding="ascii").stdout
+        for more in ((), ("--json",))
+    )
+    assert "\\u65e5\\u672c\\u8a9e \\U0001f603.png" in table
+    assert json.loads(text)[0]["filename"] == name
+
+
+def test_output_that_nobody_reads_any_more_ends_the_command_without_a_word(service: str) -> None:
+    command = [sys.executable, "-m", "touchstone_client", "--url", service, "references", "--limit", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_ctrl_c_leaves_the_results_so_far(service: str, images: Path) -> None:
+    for seed in range(200):
+        (images / f"{seed}.png").write_bytes(part(8000 + seed))
+    command = [sys.executable, "-m", "touchstone_client", "--url", service, "detect", "--station", "ctrl-c", images]
+    with Client(service) as client, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        station = InspectionFilter(station="ctrl-c")
+        eventually(lambda: len(list(client.inspections(station))) >= 3, "some are inspected")
+        process.send_signal(signal.SIGINT)
+        table, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 3 <= len(table.splitlines()) < 200
+
+
+def test_an_error_stands_below_the_progress_that_a_terminal_shows(service: str, images: Path) -> None:
+    for number in range(17):  # two requests
+        (images / f"{number:02d}.png").write_bytes(part(5100 + number))
+    for path in images.glob("?.png"):
+        path.unlink()
+
+    def respond(_: str, name: str) -> int | None:
+        return 401 if name == "16.png" else None
+
+    terminal, stderr = pty.openpty()
+    with HttpFront(service, respond) as front:
+        command = [sys.executable, "-m", "touchstone_client", "--url", front.url, "onboard", "shell", images]
+        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr)
+    os.close(stderr)
+    shown = os.read(terminal, 4096)
+    os.close(terminal)
+    assert process.returncode == 2
+    assert b"16 of 17 images\r\ntouchstone-client: " in shown
+    assert b"1 not sent" in process.stdout
+    with Client(service) as client:
+        client.remove_category("shell")

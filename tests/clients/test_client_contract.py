@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import zipfile
 from collections import defaultdict
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import islice
 from pathlib import Path
 from typing import cast
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -19,6 +23,7 @@ from clients.generate.models import model_name
 from indexer.imaging.decode import decode_image
 from indexer.imaging.encode import encode_jpeg, encode_png
 from tests.clients.helpers.api_description import BlockingClient, ValidatingTransport, every_call
+from tests.clients.helpers.scripted_server import Response, scripted_server
 from tests.helpers.part_images import part, plain
 from tests.helpers.waiting import eventually
 from touchstone_client import (
@@ -375,3 +380,31 @@ def test_each_image_of_an_upload_that_is_refused_as_a_whole_has_its_own_reason(s
         assert [image.status for image in result.results] == ["rejected"] * 3
         assert [image.reason for image in result.results] == ["not-an-image", "empty", "damaged"]
         assert result.version is None
+
+
+def test_inspections_are_watched_after_the_service_s_clock_was_set_back(service: str) -> None:
+    with Client(service) as client:
+        client.inspect(part(30), category="disc", station="set-back")
+    recorded = httpx.get(f"{service}/inspections", params={"station": "set-back"}).json()["inspections"][0]
+    time = datetime.fromisoformat(recorded["at"]).replace(microsecond=0)
+
+    def page(now: timedelta, **inspections: timedelta) -> Response:
+        """What the service answers when its clock is at `now` from the first one's time. Those: by id."""
+        newest_first = sorted(inspections.items(), key=lambda item: item[1], reverse=True)
+        items = [{**recorded, "id": name, "at": (time + at).isoformat()} for name, at in newest_first]
+        headers = {"date": format_datetime(time + now, usegmt=True), "content-type": "application/json"}
+        return 200, headers, json.dumps({"inspections": items, "next_cursor": None})
+
+    first, hour, second = timedelta(), timedelta(hours=1), timedelta(seconds=1)
+    script = (
+        page(second, first=first),  # which ones are not new
+        page(2 * second, first=first),
+        page(second - hour, first=first),  # the clock has been set back
+        page(2 * second - hour, first=first, before=-hour / 2, second=second - hour),  # `before` was seen long ago
+        page(9 * second - hour, first=first, before=-hour / 2, third=8 * second - hour, second=second - hour),
+    )
+    with scripted_server(*script) as server, Client(server.url) as client:
+        watched = [inspection.id for inspection in islice(client.watch(poll_interval=0.01), 2)]
+    assert watched == ["second", "third"]
+    since = [parse_qs(urlsplit(request.path).query).get("since", [""])[0] for request in server.requests]
+    assert datetime.fromisoformat(since[3]) < time + second - hour <= datetime.fromisoformat(since[2])

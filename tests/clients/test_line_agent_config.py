@@ -13,6 +13,7 @@ import pytest
 from touchstone_line_agent.cli import main
 from touchstone_line_agent.config import FolderSource, Health, Queue, Service, Station
 from touchstone_line_agent.metrics import Metrics
+from touchstone_line_agent.part_store import PartStore
 from touchstone_line_agent.triggers import parse_part_id
 
 ROOT = Path(__file__).parent.parent.parent
@@ -235,3 +236,35 @@ def test_every_metric_and_setting_of_the_agent_is_documented() -> None:
     example = (ROOT / "clients/line_agent/touchstone_line_agent/example.toml").read_text()
     settings = {name for table in (Service, Queue, Health, FolderSource, Station) for name in table.model_fields}
     assert not [name for name in settings - {"source", "trigger", "sink"} if f"{name} =" not in example]
+
+
+def test_check_tells_folders_that_are_given_as_files(tmp_path: Path) -> None:
+    file = tmp_path / "line.toml"
+    for name in ("in", "store", "results"):
+        (tmp_path / name).mkdir()
+    text = CONFIG.format(folder=tmp_path).replace("parts.sqlite", "store")
+    file.write_text(f'{text}[[station.sink]]\nkind = "csv"\npath = "{tmp_path}/results"\n')
+    prefix = f"touchstone-line-agent: {file}: "
+    assert [line.removeprefix(prefix) for line in run("check", file, code=2)] == [
+        f"queue.path: {tmp_path}/store is a folder: give the name of a file",
+        f"station[1].sink[1].path: {tmp_path}/results is a folder: give the name of a file",
+    ]
+
+
+def test_an_agent_that_cannot_start_names_the_store_or_the_address(tmp_path: Path) -> None:
+    file, store = tmp_path / "line.toml", tmp_path / "parts.sqlite"
+    (tmp_path / "in").mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        file.write_text(f"[health]\nport = {port}\n{CONFIG.format(folder=tmp_path)}")
+        [line] = run("run", file, code=2)
+        assert line == f"touchstone-line-agent: 127.0.0.1:{port}: Address already in use"
+    parts = PartStore(store, 1, 1)
+    [line] = run("run", file, code=2)
+    parts.close()
+    assert line == f"touchstone-line-agent: {store}: another line agent uses it"
+    store.write_bytes(b"no store" * 1000)
+    [line] = run("run", file, code=2)
+    assert line == f"touchstone-line-agent: {store}: file is not a database"

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from tests.clients.helpers.http_front import HttpFront
 from tests.clients.helpers.machines import Agent, free_port, wait_until
 from tests.helpers.part_images import part
+from tests.helpers.small_disk import small_disk
 from touchstone_client import Client, InspectionFilter
 
 
@@ -155,6 +157,38 @@ def test_a_full_disk_delays_no_gate_and_records_are_written_when_there_is_space(
         assert [int(record["sequence"]) for record in records(tmp_path)] == indices
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+def test_an_agent_starts_on_a_full_disk_and_completes_what_was_undecided_when_there_is_space(
+    service: str, tmp_path: Path
+) -> None:
+    try:
+        with small_disk(tmp_path / "small", "16m") as small:
+            agent = Agent(tmp_path, FULL.format(url=service, free=free_port(), folder=tmp_path))
+            agent.file.write_text(agent.file.read_text().replace(f"{tmp_path}/parts.sqlite", f"{small}/parts.sqlite"))
+            url = f"http://127.0.0.1:{agent.port}/stations/full/trigger"
+            with agent.start():
+                httpx.post(url, timeout=30)
+                wait_until(lambda: len(records(tmp_path)) == 1, "the first record")
+            undecided = (
+                "INSERT INTO part (key, station, part_id, filename, captured_at, size) VALUES (?, ?, ?, ?, 9, 0)"
+            )
+            with contextlib.closing(sqlite3.connect(small / "parts.sqlite")) as database, database:
+                database.execute(undecided, ("k", "full", "cut-short", "cut-short.png"))
+            filler = small / "filler"
+            with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+            with agent.start():
+                responses = [httpx.post(url, timeout=30).json() for _ in range(2)]
+                assert {response["reason"] for response in responses} == {"fail-safe"}
+                filler.unlink()
+                wait_until(lambda: len(records(tmp_path)) == 4, "every record", 60)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+    reasons = {record["part_id"]: record["reason"] for record in records(tmp_path)}
+    assert reasons["cut-short"] == "restart"
+    assert list(reasons.values()).count("fail-safe") == 3
 
 
 def run_patched(agent: Agent, patch: str) -> subprocess.Popen[str]:

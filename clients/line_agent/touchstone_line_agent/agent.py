@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sqlite3
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from touchstone_client import NO_RETRIES, AsyncClient, Retries, Timeouts
@@ -22,12 +24,13 @@ from touchstone_line_agent.triggers import run_trigger
 log = logging.getLogger("touchstone.line_agent")
 
 _CONNECT_TIMEOUT_S = 2.0
+_RECOVERY_RETRY_S = 1.0
 _REPORT_TIMEOUTS = Timeouts(_CONNECT_TIMEOUT_S, 5.0, 5.0, 5.0)
 _RETRIES_UNTIL_DEADLINE = Retries(max_attempts=100_000, initial_wait=0.05, max_wait=0.5)
 
 
 async def run(config: Config) -> None:
-    """Run every station until SIGTERM or SIGINT. OSError, sqlite3.Error when the agent cannot start."""
+    """Run every station until SIGTERM or SIGINT. OSError, StoreUnusable, sqlite3.Error when the agent cannot start."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -40,9 +43,6 @@ async def run(config: Config) -> None:
     async with contextlib.AsyncExitStack() as stack:
         parts = PartStore(config.queue.path, config.queue.max_images, config.queue.max_bytes)
         stack.callback(parts.close)
-        missed = parts.recover([station.name for station in config.station])
-        if missed:
-            log.warning("%d parts were undecided when the agent last ended; they are inspected now", missed)
         deadline_client = AsyncClient(url, api_key=api_key, timeouts=timeouts, retries=_RETRIES_UNTIL_DEADLINE)
         backlog_client = AsyncClient(url, api_key=api_key, timeouts=timeouts, retries=NO_RETRIES)
         report_client = AsyncClient(url, api_key=api_key, timeouts=_REPORT_TIMEOUTS, retries=NO_RETRIES)
@@ -57,7 +57,8 @@ async def run(config: Config) -> None:
         stack.callback(server.close)
         log.info("%d stations, health on http://%s:%d/healthz", len(stations), config.health.host, server.port)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(station.run()) for station in stations.values()]
+            tasks = [group.create_task(_recover(parts, list(stations)))]
+            tasks += [group.create_task(station.run()) for station in stations.values()]
             tasks += [group.create_task(run_trigger(station)) for station in stations.values()]
             for station in stations.values():
                 watched = asyncio.Event()
@@ -67,3 +68,16 @@ async def run(config: Config) -> None:
             log.info("stopping")
             for task in tasks:
                 task.cancel()
+
+
+async def _recover(parts: PartStore, stations: Sequence[str]) -> None:
+    """Complete what an earlier run left undecided, once the disk has space for it: gates need not wait for that."""
+    while True:
+        try:
+            missed = await asyncio.to_thread(parts.recover, stations)
+        except sqlite3.OperationalError:  # which the stations report as they meet it
+            await asyncio.sleep(_RECOVERY_RETRY_S)
+        else:
+            break
+    if missed:
+        log.warning("%d parts were undecided when the agent last ended; they are inspected now", missed)

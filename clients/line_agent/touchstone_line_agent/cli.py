@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from touchstone_line_agent.config import Config, InvalidConfig, load
+from touchstone_line_agent.part_store import StoreUnusable
 from touchstone_line_agent.preflight import missing_resources
 
 _DESCRIPTION = """Runs on the camera PC of a production line: captures an image of each part, has a Touchstone service
@@ -68,7 +69,7 @@ def _run(config: Config) -> int:
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         asyncio.run(agent.run(config))
-    except (OSError, sqlite3.Error, ValueError) as error:
+    except (OSError, StoreUnusable, sqlite3.Error, ValueError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             return _fail([f"{error.filename}: {error.strerror}"])
         return _fail([str(error)])

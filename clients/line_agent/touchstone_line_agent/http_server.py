@@ -36,7 +36,7 @@ class HttpServer:
         metrics: Metrics,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Listen at once. OSError when the address is in use."""
+        """Listen at once. OSError, whose file name is the address, when it is in use or none of this machine's."""
 
         class Handler(_RequestHandler):
             agent_stations = stations
@@ -44,7 +44,10 @@ class HttpServer:
             agent_metrics = metrics
             agent_loop = loop
 
-        self._server = ThreadingHTTPServer((address.host, address.port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((address.host, address.port), Handler)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{address.host}:{address.port}") from error
         self._thread = Thread(target=self._server.serve_forever, name="http", daemon=True)
         self._thread.start()
         self.port = int(self._server.server_address[1])

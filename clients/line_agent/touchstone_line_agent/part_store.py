@@ -77,6 +77,10 @@ _MAX_DETAIL_LENGTH = 1000
 _MAX_COMPLETED = 100_000  # rows of completed parts; older ones are deleted
 
 
+class StoreUnusable(Exception):
+    """The file cannot be opened as a store; the message is one line that names it."""
+
+
 class PartStore:
     """The parts of one agent, in one SQLite file. Safe for several threads; each method is one durable transaction.
 
@@ -84,19 +88,24 @@ class PartStore:
     """
 
     def __init__(self, path: Path, max_images: int, max_bytes: int) -> None:
+        """Open or create the file, also on a full disk if it is there. OSError; StoreUnusable."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._max_images, self.max_bytes = max_images, max_bytes
         self._lock = threading.Lock()
         self._reserved: set[tuple[str, int]] = set()  # stations and numbers of parts that are not inserted yet
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._database.row_factory = sqlite3.Row
-        # One agent per file: a second one would take the first one's parts for leftovers of a crash.
-        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        with self._lock:
+        try:
+            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._database.row_factory = sqlite3.Row
+            # One agent per file: a second one would take the first one's parts for leftovers of a crash.
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
             _create_or_upgrade(self._database)
             [self._last] = self._database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        except sqlite3.Error as error:
+            is_in_use = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            raise StoreUnusable(f"{path}: {'another line agent uses it' if is_in_use else error}") from error
+        self._last_of_earlier_runs = self._last
 
     def close(self) -> None:
         """Close the file."""
@@ -104,13 +113,14 @@ class PartStore:
             self._database.close()
 
     def recover(self, stations: Sequence[str]) -> int:
-        """Mark undecided parts of an earlier run as missed: no gate waits for them. Returns how many there were."""
+        """Mark undecided parts of earlier runs as missed: no gate waits for them. Returns how many there were."""
         marks = ",".join("?" * len(stations))
         statement = (
-            f"UPDATE part SET decision = 'missed', reason = 'restart' WHERE decision IS NULL AND station IN ({marks})"
+            "UPDATE part SET decision = 'missed', reason = 'restart' "
+            f"WHERE decision IS NULL AND sequence <= ? AND station IN ({marks})"
         )
         with self._lock:
-            return self._database.execute(statement, stations).rowcount
+            return self._database.execute(statement, (self._last_of_earlier_runs, *stations)).rowcount
 
     def register_sink(self, station: str, sink: str) -> None:
         """A sink that is new to this store receives the records of parts captured from now on."""
@@ -289,6 +299,8 @@ class PartStore:
 def _create_or_upgrade(database: sqlite3.Connection) -> None:
     [version] = database.execute("PRAGMA user_version").fetchone()
     columns = {row["name"] for row in database.execute("PRAGMA table_info(part)")}
+    if version == _VERSION and "not_sent" in columns:
+        return  # nothing is written, for which a full disk has no space
     upgrade = _UPGRADE_FROM_0 if columns and version == 0 else ""
     if columns and "not_sent" not in columns:
         upgrade += "ALTER TABLE part ADD COLUMN not_sent TEXT;"

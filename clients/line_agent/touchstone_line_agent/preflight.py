@@ -17,7 +17,7 @@ def missing_resources(config: Config) -> list[str]:
             read_api_key(config.service.key_file)
         except (OSError, ValueError) as error:
             errors.append(f"service.key_file: {_message(error)}")
-    errors += _unwritable("queue.path", config.queue.path.parent)
+    errors += _unwritable_file("queue.path", config.queue.path)
     for index, station in enumerate(config.station, start=1):
         errors += _missing_for_station(f"station[{index}]", station)
     return errors
@@ -37,7 +37,7 @@ def _missing_for_station(table: str, station: Station) -> list[str]:
     for index, sink in enumerate(station.sink, start=1):
         match sink:
             case CsvSink(path=path):
-                errors += _unwritable(f"{table}.sink[{index}].path", path.parent)
+                errors += _unwritable_file(f"{table}.sink[{index}].path", path)
             case FolderSink(path=path):
                 errors += _unwritable(f"{table}.sink[{index}].path", path)
     return errors
@@ -57,6 +57,15 @@ def _unreadable(setting: str, path: Path) -> list[str]:
     except OSError as error:
         return [f"{setting}: {_message(error)}"]
     return []
+
+
+def _unwritable_file(setting: str, path: Path) -> list[str]:
+    """An error if a file cannot be written, which need not exist yet."""
+    if path.is_dir():
+        return [f"{setting}: {path} is a folder: give the name of a file"]
+    if path.exists() and not os.access(path, os.W_OK):
+        return [f"{setting}: no permission to write {path}"]
+    return _unwritable(setting, path.parent)
 
 
 def _unwritable(setting: str, folder: Path) -> list[str]:

@@ -485,7 +485,8 @@ class AsyncClient:
         """New inspections, oldest first, without end.
 
         poll_interval: seconds between requests. start: return inspections from this time on; by default those that are
-        recorded after the call. Only the service's clock matters.
+        recorded after the call. Only the service's clock matters; when it is set back, an inspection of the seconds
+        before that may be returned twice.
         """
         poller = InspectionPoller(filter, start)
         if start is None:
@@ -493,10 +494,8 @@ class AsyncClient:
                 if not poller.mark_seen(inspection):
                     break
         while True:
-            newest = []
-            async for inspection in self.inspections(poller.query()):
-                newest.append(inspection)
-            for inspection in poller.new(newest):
+            pages = [page async for page in self._newest(poller.call)]
+            for inspection in poller.new(pages):
                 yield inspection
             await sleep(poll_interval)
 

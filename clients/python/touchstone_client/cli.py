@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import os
+import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias, get_args
 
@@ -43,14 +47,22 @@ AddCommand: TypeAlias = Callable[[str, Command, str], argparse.ArgumentParser]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which may be unable to write the name of a file
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     run: Command = options.run
     timeouts = Timeouts(read=options.timeout, total=options.total_timeout)
     try:
         with Client(options.url, api_key=_api_key(options), timeouts=timeouts) as client:
-            return run(client, options)
+            code = run(client, options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 0 if run is commands.watch else 130
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a process that SIGPIPE ended
     except (TouchstoneError, OSError, ValueError, ImportError) as error:  # ImportError: an unsupported kind of proxy
         commands.print_error(str(error))
         if isinstance(error, Problem):
@@ -75,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     url = os.environ.get("TOUCHSTONE_URL", "http://127.0.0.1:8000")
     parser.add_argument("--url", default=url, help="base URL of the service")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="file that contains the API key")
-    parser.add_argument("--timeout", type=float, default=60, metavar="S", help="read timeout in seconds (60)")
-    parser.add_argument("--total-timeout", type=float, metavar="S", help="limit in seconds including retries (none)")
+    parser.add_argument("--timeout", type=_positive, default=60, metavar="S", help="read timeout in seconds (60)")
+    parser.add_argument(
+        "--total-timeout", type=_positive, metavar="S", help="limit in seconds including retries (none)"
+    )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add_command(name: str, run: Command, description: str) -> argparse.ArgumentParser:
@@ -126,7 +140,7 @@ def _add_products(add_command: AddCommand) -> None:
     references.add_argument("--text", help="contained in the file name, or the id")
     references.add_argument("--from-feedback", action="store_true", help="only those that feedback added")
     references.add_argument("--removed", action="store_true", help="those that were removed, instead")
-    references.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
+    references.add_argument("--limit", type=_count, default=50, metavar="N", help="maximum number (50); 0: all")
     references.add_argument("--remove", nargs="+", type=int, metavar="ID", help="remove these instead of listing")
 
     advice = add_command("advice", commands.advice, "Show how fine images have to be inspected, and what that costs.")
@@ -163,7 +177,7 @@ def _add_test_sets(add_command: AddCommand) -> None:
     tune = add_command("tune", commands.tune, tuning)
     tune.add_argument("category", help="the product; its test set needs 16 good and 8 defective images")
     tune.add_argument("--apply", action="store_true", help="change the settings if others are better")
-    tune.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="seconds between requests (1)")
+    tune.add_argument("--poll-interval", type=_positive, default=1.0, metavar="S", help="seconds between requests (1)")
 
     rolling = "Give a product the settings and references again that an evaluation of its test set was made with."
     roll_back = add_command("roll-back", commands.roll_back, rolling)
@@ -178,7 +192,7 @@ def _add_history(add_command: AddCommand) -> None:
     inspections = add_command("inspections", commands.inspections, "List recorded inspections, newest first.")
     _add_filters(inspections)
     _add_span(inspections)
-    inspections.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
+    inspections.add_argument("--limit", type=_count, default=50, metavar="N", help="maximum number (50); 0: all")
     inspections.add_argument("--csv", action="store_true", help="print all of them as CSV")
 
     pareto = add_command("pareto", commands.pareto, "Count confirmed defects by class, the most frequent first.")
@@ -197,15 +211,15 @@ def _add_history(add_command: AddCommand) -> None:
     report.add_argument("file", type=Path, metavar="FILE", help="ends in .pdf or .html")
     _add_filters(report)
     _add_span(report)
-    report.add_argument("--limit", type=int, default=100, metavar="N", help="defective parts with images (100)")
+    report.add_argument("--limit", type=_count, default=100, metavar="N", help="defective parts with images (100)")
     report.add_argument(
         "--time-zone", default="UTC", metavar="NAME", help="of the times in it, e.g. Europe/Berlin (UTC)"
     )
 
     watch = add_command("watch", commands.watch, "Print inspections as they are recorded, until Ctrl-C.")
     _add_filters(watch)
-    watch.add_argument("--poll-interval", type=float, default=1.0, metavar="S", help="seconds between requests (1)")
-    watch.add_argument("--count", type=int, metavar="N", help="stop after so many")
+    watch.add_argument("--poll-interval", type=_positive, default=1.0, metavar="S", help="seconds between requests (1)")
+    watch.add_argument("--count", type=_count, metavar="N", help="stop after so many")
 
 
 def _add_review(add_command: AddCommand) -> None:
@@ -221,7 +235,7 @@ def _add_review(add_command: AddCommand) -> None:
     review = add_command("review", commands.review, "List parts that wait for an engineer's decision, newest first.")
     review.add_argument("--category")
     review.add_argument("--reason", choices=get_args(ReviewReason), help="why they wait")
-    review.add_argument("--limit", type=int, default=50, metavar="N", help="maximum number (50); 0: all")
+    review.add_argument("--limit", type=_count, default=50, metavar="N", help="maximum number (50); 0: all")
 
     decide = add_command("decide", commands.decide, "Decide parts of the review queue, each for itself.")
     text = "good: a reference; defect: a label; dismiss: neither; reopen: take the decision back"
@@ -239,7 +253,9 @@ def _add_stations(add_command: AddCommand) -> None:
     frame = add_command("frame", commands.frame, text)
     frame.add_argument("station")
     frame.add_argument("file", type=Path, help="JPEG to write")
-    frame.add_argument("--wait", type=float, default=10.0, metavar="S", help="seconds for its agent to send one (10)")
+    frame.add_argument(
+        "--wait", type=_not_negative, default=10.0, metavar="S", help="seconds for its agent to send one (10)"
+    )
 
 
 def _add_bit_depth(parser: argparse.ArgumentParser) -> None:
@@ -248,8 +264,12 @@ def _add_bit_depth(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_defect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smallest-defect", type=float, metavar="N", help="smallest defect that matters, in pixels")
-    parser.add_argument("--millimetres-per-pixel", type=float, metavar="N", help="scale, for a defect in millimetres")
+    parser.add_argument(
+        "--smallest-defect", type=_positive, metavar="N", help="smallest defect that matters, in pixels"
+    )
+    parser.add_argument(
+        "--millimetres-per-pixel", type=_positive, metavar="N", help="scale, for a defect in millimetres"
+    )
     parser.add_argument("--cells", type=int, metavar="N", help="cells of the grid, at most")
 
 
@@ -262,9 +282,36 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="defect_class", metavar="NAME", help="of confirmed defects")
 
 
+def _positive(text: str) -> float:
+    if (value := _not_negative(text)) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of 0 or more")
+    return value
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def _time(text: str) -> datetime:
+    """A time in ISO 8601, local unless it has an offset."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError):  # the last two of years that local times cannot have
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-01-31T06:00") from None
+
+
 def _add_span(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--since", metavar="TIME", help="first time, e.g. 2026-01-31T06:00")
-    parser.add_argument("--until", metavar="TIME", help="end time, exclusive")
+    parser.add_argument("--since", type=_time, metavar="TIME", help="first time, e.g. 2026-01-31T06:00")
+    parser.add_argument("--until", type=_time, metavar="TIME", help="end time, exclusive")
 
 
 if __name__ == "__main__":

@@ -476,7 +476,8 @@ class Client:
         """New inspections, oldest first, without end.
 
         poll_interval: seconds between requests. start: return inspections from this time on; by default those that are
-        recorded after the call. Only the service's clock matters.
+        recorded after the call. Only the service's clock matters; when it is set back, an inspection of the seconds
+        before that may be returned twice.
         """
         poller = InspectionPoller(filter, start)
         if start is None:
@@ -484,10 +485,8 @@ class Client:
                 if not poller.mark_seen(inspection):
                     break
         while True:
-            newest = []
-            for inspection in self.inspections(poller.query()):
-                newest.append(inspection)
-            for inspection in poller.new(newest):
+            pages = list(self._newest(poller.call))
+            for inspection in poller.new(pages):
                 yield inspection
             sleep(poll_interval)
 

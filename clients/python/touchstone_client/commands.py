@@ -35,13 +35,14 @@ from touchstone_client.tables import format_cell, format_json, format_table
 _REPORT_FORMATS: dict[str, ReportFormat] = {".pdf": "pdf", ".html": "html", ".htm": "html"}
 _FRAME_POLL_S = 0.5
 _MAX_LISTED = 5  # names of ignored files in one message
+_MAX_STEM = 55  # characters, of up to four bytes each, in a file's name of at most 255 bytes
 
 
 def detect(client: Client, options: argparse.Namespace) -> int:
     """Inspect images: 0 when all are normal, 1 when one is not, 2 when one cannot be used, 3 when one failed.
 
-    An image that is rejected or fails is reported, and the next one inspected. An error that ends the command, such as
-    a service that went away, is raised after the results so far have been printed.
+    An image that is rejected or fails, or an overlay that cannot be written, is reported, and the next one inspected.
+    What ends the command, such as a service that went away, is raised after the results so far have been printed.
     """
     detections: list[Detection] = []
     code = 0
@@ -61,15 +62,17 @@ def detect(client: Client, options: argparse.Namespace) -> int:
                     record=not options.no_record,
                     wait_for_recording=not options.no_wait,
                 )
-            except (ImageRejected, TooLarge, InternalError, OSError) as error:
-                print_error(f"{path}: {(isinstance(error, OSError) and error.strerror) or error}")
+                detections.append(detection)
+                if detection.overlay is not None:
+                    overlay = options.overlays / f"{path.stem[:_MAX_STEM]}-{detection.id[:8]}.png"
+                    overlay.write_bytes(base64.b64decode(detection.overlay))
+            except OSError as error:
+                print_error(f"{error.filename or path}: {error.strerror or error}")
+                code = max(code, 2)
+            except (ImageRejected, TooLarge, InternalError) as error:
+                print_error(f"{path}: {error}")
                 code = max(code, 3 if isinstance(error, InternalError) else 2)
-                continue
-            if detection.overlay is not None:
-                overlay = options.overlays / f"{path.stem}-{detection.id[:8]}.png"
-                overlay.write_bytes(base64.b64decode(detection.overlay))
-            detections.append(detection)
-    except TouchstoneError:
+    except (TouchstoneError, KeyboardInterrupt):
         if detections:
             _print_detections(detections, options.json)
         raise
@@ -141,7 +144,9 @@ def onboard(client: Client, options: argparse.Namespace) -> int:
             on_mismatch=options.on_mismatch,
             progress=show,
         )
-    except TouchstoneError:
+    except (TouchstoneError, KeyboardInterrupt):
+        if last is not None and sys.stderr.isatty():
+            print(file=sys.stderr)  # ends the line of the progress
         if last is not None and not options.json:
             unsent = len(files) - last.done
             print(f"{options.category}: {_summary(last)}, {unsent} not sent: run the command again")
@@ -353,7 +358,7 @@ def roll_back(client: Client, options: argparse.Namespace) -> int:
 
 def inspections(client: Client, options: argparse.Namespace) -> int:
     """List recorded inspections."""
-    filter = _filter(options, _time(options.since), _time(options.until))
+    filter = _filter(options, options.since, options.until)
     if options.csv:
         print(client.inspections_csv(filter), end="")
         return 0
@@ -367,7 +372,7 @@ def inspections(client: Client, options: argparse.Namespace) -> int:
 
 def pareto(client: Client, options: argparse.Namespace) -> int:
     """Count confirmed defects by class."""
-    counted = client.pareto(_filter(options, _time(options.since), _time(options.until)))
+    counted = client.pareto(_filter(options, options.since, options.until))
     if options.json:
         print(format_json(counted))
         return 0
@@ -381,7 +386,7 @@ def report(client: Client, options: argparse.Namespace) -> int:
     ending = options.file.suffix.lower()
     if ending not in _REPORT_FORMATS:
         raise ValueError(f"{options.file}: give a name that ends in .pdf or .html")
-    filter = _filter(options, _time(options.since), _time(options.until))
+    filter = _filter(options, options.since, options.until)
     format, zone = _REPORT_FORMATS[ending], options.time_zone
     options.file.write_bytes(client.report(filter, format=format, max_parts=options.limit, time_zone=zone))
     return 0
@@ -390,7 +395,7 @@ def report(client: Client, options: argparse.Namespace) -> int:
 def dataset(client: Client, options: argparse.Namespace) -> int:
     """Write labelled images to a ZIP file: 0 when it holds all of them, 1 when some could not be included."""
     if options.test_set is None:
-        client.download_dataset(options.file, _filter(options, _time(options.since), _time(options.until)))
+        client.download_dataset(options.file, _filter(options, options.since, options.until))
     else:
         client.download_test_set(options.test_set, options.file)
     with zipfile.ZipFile(options.file) as archive, archive.open("manifest.jsonl") as manifest:
@@ -549,11 +554,6 @@ def _filter(options: argparse.Namespace, since: datetime | None, until: datetime
         until=until,
         defect_class=options.defect_class,
     )
-
-
-def _time(text: str | None) -> datetime | None:
-    """A time in ISO 8601, local unless it has an offset. ValueError."""
-    return None if text is None else datetime.fromisoformat(text).astimezone()
 
 
 def _settings(assignments: Sequence[str]) -> SettingsChanges:

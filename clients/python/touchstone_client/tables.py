@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -41,7 +42,7 @@ def format_cell(value: object) -> str:
 
 
 def format_json(value: object, *, indent: int | None = 2) -> str:
-    """A model, or several, as JSON with the API's field names; times are ISO 8601."""
+    """A model, or several, as JSON with the API's field names, to be printed; times are ISO 8601."""
 
     def serialize(item: Any) -> Any:
         if is_dataclass(item) and not isinstance(item, type):
@@ -50,4 +51,5 @@ def format_json(value: object, *, indent: int | None = 2) -> str:
             return item.isoformat()
         raise TypeError(type(item).__name__)
 
-    return json.dumps(value, default=serialize, indent=indent, ensure_ascii=False)
+    has_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    return json.dumps(value, default=serialize, indent=indent, ensure_ascii=not has_unicode)
