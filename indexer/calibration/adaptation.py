@@ -69,8 +69,8 @@ class AdaptationBuilder:
     """Builds an adaptation, one reference at a time: `add` each of `reference_ids`, re-encoded like the images, then
     call `result`.
 
-    leave_one_out: of the category itself; known: the calibration computed from it. max_references: number
-    of references used, evenly spread.
+    leave_one_out: of the category itself; known: the calibration computed from it. max_references: so many are used,
+    evenly spread, or all where there are fewer.
     """
 
     def __init__(
@@ -85,8 +85,9 @@ class AdaptationBuilder:
         self._memory, self._engine, self._settings = memory, engine, settings
         self._leave_one_out, self._known = leave_one_out, known
         self._position = {int(reference_id): index for index, reference_id in enumerate(leave_one_out.ids)}
-        step = -(-len(known.references) // max_references) if known.references else 1
-        self.reference_ids = known.references[::step]
+        count = len(known.references)
+        spread = np.linspace(0, count - 1, min(count, max_references)).round().astype(int).tolist()
+        self.reference_ids = tuple(known.references[index] for index in spread)
         self._ids: list[int] = []
         self._statistics: list[ImageStatistics] = []
         self._distances: list[NDArray[np.float32]] = []

@@ -187,12 +187,13 @@ class Detector:
 
         features: of the image as that category's geometry has it. own: the result with the requested category. On the
         same grid both are compared on the cells and with the layer weights of the requested category, on another grid
-        each by its own.
+        each by its own. OtherProportions when the category refuses the image for them.
         """
         criteria = self.criteria(category, None)
-        scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category)
+        same_grid = features.grid == own.frame.grid
+        placed = None if same_grid else memory.frame(category, own.frame.placement.image_size)
+        scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category, frame=placed)
         own_distance = mean_distance(own.distances, own.frame, own_settings)
-        same_grid = scored.frame.grid == own.frame.grid
         frame, settings = (own.frame, own_settings) if same_grid else (scored.frame, criteria.scoring)
         other_distance = mean_distance(scored.distances, frame, settings)
         if other_distance >= own_distance:
@@ -242,7 +243,7 @@ def _anomalous_regions(decision: Decision, scored: ScoringResult) -> tuple[Regio
     """
     if decision.verdict != "anomalous" or decision.threshold is None:
         return ()
-    level = decision.region_threshold
-    if level is None or scored.map.max() < level:
-        level = decision.threshold
-    return find_regions(scored.map, level, scored.frame)
+    threshold = decision.region_threshold
+    if threshold is None or float(scored.map.max()) <= threshold:
+        threshold = decision.threshold
+    return find_regions(scored.map, threshold, scored.frame)

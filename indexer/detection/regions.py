@@ -13,15 +13,22 @@ MAX_REGIONS = 32
 
 
 def find_regions(anomaly_map: NDArray[np.float32], threshold: float, frame: Frame) -> tuple[Region, ...]:
-    """Regions of a map over an image's frame at or above `threshold`, highest peak first, at most 32."""
-    mask = (anomaly_map >= threshold).astype(np.uint8)
+    """Regions of a map over an image's frame above `threshold`, highest peak first, at most 32."""
+    # The threshold is not rounded to float32: a mean of equal pixels is never above all of them.
+    mask = (anomaly_map > np.float64(threshold)).astype(np.uint8)
     count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    peaks = np.full(count, -np.inf, np.float32)
+    np.maximum.at(peaks, labels.ravel().astype(np.intp), anomaly_map.ravel())
+    highest = 1 + np.argsort(-peaks[1:], kind="stable")[:MAX_REGIONS]  # 0 is what lies in no region
     regions = []
-    for index in range(1, count):
-        inside = labels == index
+    for index in highest.tolist():
         left, top, width, height = (int(v) for v in stats[index, :4])
-        peak_index = int(np.argmax(np.where(inside, anomaly_map, -np.inf)))
-        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        inside = labels[top : top + height, left : left + width] == index
+        part = np.where(inside, anomaly_map[top : top + height, left : left + width], -np.inf)
+        down, right = divmod(int(np.argmax(part)), width)
+        contours, _ = cv2.findContours(
+            inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
+        )
         outline = cv2.approxPolyDP(max(contours, key=cv2.contourArea), 1.0, closed=True)[:, 0]
         # Pixel centres lie half a pixel in; the box is bounded by pixel edges.
         corners = _to_original(np.array([[left, top], [left + width, top + height]]), anomaly_map, frame)
@@ -34,14 +41,13 @@ def find_regions(anomaly_map: NDArray[np.float32], threshold: float, frame: Fram
             Region(
                 box=(float(x), float(y), float(box_width), float(box_height)),
                 area=float(stats[index, cv2.CC_STAT_AREA] * pixel_area),
-                peak=float(anomaly_map.flat[peak_index]),
+                peak=float(peaks[index]),
                 centroid=(float(centre[0]), float(centre[1])),
                 polygon=tuple((float(px), float(py)) for px, py in polygon),
-                peak_cell=_cell_under(peak_index, anomaly_map.shape, frame.grid),
+                peak_cell=_cell_under(top + down, left + right, anomaly_map.shape, frame.grid),
             )
         )
-    regions.sort(key=lambda region: -region.peak)
-    return tuple(regions[:MAX_REGIONS])
+    return tuple(regions)
 
 
 def _to_original(points: NDArray[np.float64], anomaly_map: NDArray[np.float32], frame: Frame) -> NDArray[np.float64]:
@@ -51,6 +57,5 @@ def _to_original(points: NDArray[np.float64], anomaly_map: NDArray[np.float32], 
     return np.array(frame.placement.to_image([(x, y) for x, y in window.tolist()]), np.float64)
 
 
-def _cell_under(index: int, shape: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    y, x = divmod(index, shape[1])
+def _cell_under(y: int, x: int, shape: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
     return y * grid[0] // shape[0], x * grid[1] // shape[1]

@@ -9,7 +9,7 @@ _FINE = 99  # a JPEG of this quality or more keeps a sensor's noise, as lossless
 
 _ALIKE = 3  # by which the qualities of two JPEGs may differ: good parts of one then pass for the other
 
-SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # finest first
+SAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # those that images can be stored in again, finest first
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Encoding:
 
     format: JPEG, PNG, BMP, TIFF or WEBP. lossy: whether pixels were changed to make the file smaller. quality: of a
     JPEG, 1 to 100 as the common library counts it, estimated from its quantisation tables; None otherwise. subsampling:
-    of a colour JPEG, such as 4:2:0. bits: a channel, as stored.
+    of a colour JPEG, such as 4:2:0; None of a grey one. bits: a channel, as stored.
     """
 
     format: str
@@ -31,6 +31,11 @@ class Encoding:
     def fineness(self) -> int | None:
         """100 for a lossless format, the quality of a JPEG; None where it is not known."""
         return self.quality if self.lossy else 100
+
+    @property
+    def can_be_made(self) -> bool:
+        """Whether an image can be stored so again: as a JPEG of known quality, grey or with one of `SAMPLINGS`."""
+        return self.quality is not None and self.subsampling in (None, *SAMPLINGS)
 
     def is_like(self, other: Encoding) -> bool:
         """Whether images stored in these two ways can be compared: both keep the finest grain, or lose as much of it.
@@ -49,7 +54,9 @@ class Encoding:
     def is_finer_than(self, other: Encoding) -> bool:
         """Whether storing an image in the other way, too, would make the two comparable."""
         own_fineness, other_fineness = self.fineness, other.fineness
-        if own_fineness is None or other.quality is None or other_fineness is None or self.is_like(other):
+        if own_fineness is None or other_fineness is None or not other.can_be_made or self.is_like(other):
+            return False
+        if self.subsampling not in (None, *SAMPLINGS):
             return False
         samplings = [SAMPLINGS.index(encoding.subsampling or "4:4:4") for encoding in (self, other)]
         return own_fineness >= other_fineness - _ALIKE and samplings[0] <= samplings[1]

@@ -8,7 +8,7 @@ CatalogueError                  anything between the product and its database
 ├── UnsupportedDatabase         (ValueError) neither SQLite nor PostgreSQL
 ├── DatabaseNotEmpty            restore into a database that holds something
 ├── NotFound                    (LookupError) CategoryNotFound, ReferenceNotFound, InspectionNotFound, ApiKeyNotFound,
-│                               MemoryNotFound, GeometryNotFound
+│                               MemoryNotFound, GeometryNotFound, LabelledImageNotFound, EvaluationNotFound
 ├── InvalidCursor               (ValueError) a page cursor that the catalogue did not return
 ├── RequestKeyReused            the idempotency key of a request with other content
 ├── MemoryInactive              an append to a memory that is not served any more
@@ -21,7 +21,10 @@ OriginalUnreadable              a stored image that is missing or changed
 FeatureSpaceMismatch            (RuntimeError) features of another encoder or codec
 GeometryError                   (ValueError) an input geometry that cannot be
 EncoderError                    (ValueError) an encoder that cannot be loaded or fetched as asked
+└── ImageNotEncodable           an image for which an encoder returns values that are not finite
 ClusterError                    a Ray cluster that cannot be reached or used
+ReferencesMoved                 (LookupError) codes that a process of a cluster does not hold as requested
+ObjectStorageError              a bucket that cannot be used
 OtherProportions                (ValueError) an image that does not fit its category's geometry
 NothingInspected                (ValueError) an image of which nothing would be scored
 NotEncoded                      (ValueError) an addition of images whose features have to be computed first
@@ -208,3 +211,10 @@ class NotEncoded(ValueError):
 
 class EncoderError(ValueError):
     """An encoder cannot be loaded as requested; the message is one line that says what to do."""
+
+
+class ImageNotEncodable(EncoderError):
+    """An encoder returns values for an image that are not finite, as a network in float16 may."""
+
+    def __init__(self, encoder: str) -> None:
+        super().__init__(f"{encoder} returns values that are not finite for an image: use float32, or check its file")

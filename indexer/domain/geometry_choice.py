@@ -129,9 +129,10 @@ def refitted(geometry: InputGeometry, before: int, patch: int) -> InputGeometry:
 
 
 def smallest_defect(geometry: InputGeometry, image_size: Size, patch: int) -> float:
-    """The smallest defect that is found in images of (width, height) pixels, in pixels of the image."""
-    scale = max(scaled / side for scaled, side in zip(geometry.resized, image_size, strict=True))
-    return DEFECT_SHARE * patch / scale
+    """The smallest defect that is found, however it lies, in images of (width, height) pixels: in their pixels."""
+    letterboxed = geometry.on_mismatch == "letterbox"
+    drawn = geometry.placement(image_size).drawn[2:] if letterboxed else geometry.resized
+    return max(DEFECT_SHARE * patch * side / scaled for scaled, side in zip(drawn, image_size, strict=True))
 
 
 def usual_size(profile: Profile, present: InputGeometry) -> Size:

@@ -66,7 +66,8 @@ class Profile:
     @cached_property
     def most_common(self) -> Encoding | None:
         """What most references were stored as; None where it is not known of any."""
-        return max(self._counts, key=lambda encoding: self._counts[encoding]) if self._counts else None
+        # Of equally common ones the same in every process, whatever the order in which the database names them.
+        return max(self._counts, key=lambda encoding: (self._counts[encoding], encoding.to_json()), default=None)
 
     @cached_property
     def typical(self) -> Encoding | None:
@@ -105,7 +106,7 @@ class Profile:
     def stored_as(self) -> Encoding | None:
         """The JPEG that finer images have to be stored as before they are compared; None where that is not so."""
         typical = self.typical
-        return typical if typical is not None and typical.quality is not None else None
+        return typical if typical is not None and typical.can_be_made else None
 
     def knows(self, encoding: Encoding) -> bool:
         """Whether enough references were stored like an image of this encoding; also where nothing is known of them."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from indexer.domain.errors import ImageNotEncodable
 from indexer.domain.geometry import Placement
 from indexer.encoders.base import Encoder, Features, grid_of, join_features
 from indexer.encoders.preprocessing import PreparedImage
@@ -19,7 +20,7 @@ def encode_images(encoder: Encoder, images: Sequence[PreparedImage]) -> list[Fea
     """The features of each image, in order, as batches of one.
 
     Images of one size are encoded together. What is larger than one pass is encoded in windows, unless it is of the
-    memory's global geometry, whose global descriptor is of the whole.
+    memory's global geometry, whose global descriptor is of the whole. ImageNotEncodable when a value is not finite.
     """
     by_size: dict[tuple[int, ...], list[int]] = {}
     for index, image in enumerate(images):
@@ -41,6 +42,8 @@ def encode_images(encoder: Encoder, images: Sequence[PreparedImage]) -> list[Fea
         for row, index in enumerate(overviews):
             of_window = encoded[index]
             encoded[index] = Features(described[row : row + 1], of_window.patches, of_window.grid)
+    for features in encoded.values():
+        _check_finite(encoder, features)
     return [_marked(encoded[index], image.placement) for index, image in enumerate(images)]
 
 
@@ -69,6 +72,13 @@ def _shares(count: int, begin: float, end: float) -> NDArray[np.float64]:
 def _pass_pixels(encoder: Encoder) -> int:
     """Pixels of the largest window that is encoded in one pass."""
     return encoder.max_pass_cells * encoder.space.patch**2
+
+
+def _check_finite(encoder: Encoder, features: Features) -> None:
+    """Raise ImageNotEncodable for an image that no reference can be compared with."""
+    # One sum tells: values are of unit length, so that it cannot overflow.
+    if not math.isfinite(float(features.patches.sum() + features.global_descriptors.sum())):
+        raise ImageNotEncodable(encoder.space.encoder)
 
 
 def _marked(features: Features, placement: Placement) -> Features:

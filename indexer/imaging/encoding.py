@@ -8,13 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile, get_sampling
+from PIL.JpegImagePlugin import JpegImageFile
 
 from indexer.domain.encoding import SAMPLINGS, Encoding
 from indexer.domain.geometry import InputGeometry
 from indexer.imaging.scaled_jpeg import divide, jpeg_divisor
 
-_SAMPLINGS = dict(enumerate(SAMPLINGS))
+# Sampling factors of luma and chroma, horizontal × vertical, as libjpeg writes them → their usual names.
+_SAMPLINGS = {
+    "1x1,1x1,1x1": "4:4:4",
+    "2x1,1x1,1x1": "4:2:2",
+    "2x2,1x1,1x1": "4:2:0",
+    "1x2,1x1,1x1": "4:4:0",
+    "4x1,1x1,1x1": "4:1:1",
+}
 # The luminance table of the JPEG standard (ITU-T T.81, table K.1), which the Independent JPEG Group's library scales by
 # a quality of 1 to 100; its sum is all that is needed to tell the quality.
 _STANDARD = np.array(
@@ -38,17 +45,17 @@ def detect_encoding(image: Image.Image, data: bytes, bits: int) -> Encoding:
 
 def jpeg_encoding(image: JpegImageFile) -> Encoding:
     """The encoding of an opened JPEG, from its header."""
-    return Encoding("JPEG", True, 8, _quality(image), _SAMPLINGS.get(get_sampling(image)))
+    return Encoding("JPEG", True, 8, _quality(image), _subsampling(image))
 
 
 def apply_encoding(
     image: NDArray[np.uint8], encoding: Encoding, geometries: Sequence[InputGeometry] = ()
 ) -> NDArray[np.uint8]:
-    """uint8 (height, width, 3) RGB, as it is once it has been stored in this way. For JPEG with a quality only.
+    """uint8 (height, width, 3) RGB, as it is once it has been stored in this way. ValueError unless it `can_be_made`.
 
     geometries: as `read_image` takes them; with some, the result may be smaller.
     """
-    if encoding.quality is None:
+    if encoding.quality is None or not encoding.can_be_made:
         raise ValueError(f"{encoding} cannot be made")
     file = io.BytesIO()
     grey = encoding.subsampling is None
@@ -67,6 +74,14 @@ def _is_lossless_webp(data: bytes) -> bool:
         size = int.from_bytes(data[position + 4 : position + 8], "little")
         position += 8 + size + size % 2
     return data[position : position + 4] == b"VP8L"
+
+
+def _subsampling(image: JpegImageFile) -> str | None:
+    """By its usual name; the sampling factors of all components where it has none; None of a grey image."""
+    if image.layers == 1:
+        return None
+    factors = ",".join(f"{across}x{down}" for _, across, down, *_ in image.layer)
+    return _SAMPLINGS.get(factors, factors)
 
 
 def _quality(image: JpegImageFile) -> int | None:

@@ -36,6 +36,16 @@ def _of_container() -> int | None:
         limit = (_CGROUP / "memory.max").read_text().strip()
         if limit == "max":
             return None
-        return max(0, int(limit) - int((_CGROUP / "memory.current").read_text()))
+        used = int((_CGROUP / "memory.current").read_text()) - _reclaimable()
+        return max(0, int(limit) - used)
     except (OSError, ValueError):
         return None
+
+
+def _reclaimable() -> int:
+    """Bytes of files that the container's kernel caches and drops when memory is needed, as `MemAvailable` has it."""
+    for line in (_CGROUP / "memory.stat").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == "inactive_file":
+            return int(value)
+    return 0

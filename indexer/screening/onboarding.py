@@ -31,7 +31,8 @@ class OnboardingDecision:
 
     accepted: with the findings to store. refused: with the deciding finding. findings: of every image that was
     screened. images_until_outlier_check: how many more images it takes to find outliers among them; None when none was
-    screened. known: the references as they are once those accepted have joined them.
+    screened. known: for the next images of the same run, photo qualities with those of the images accepted, and
+    statistics with those of all images measured.
     """
 
     accepted: Mapping[int, SourceImage]

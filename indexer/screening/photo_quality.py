@@ -78,10 +78,10 @@ def photo_findings(quality: PhotoQuality, others: PhotoQualities) -> list[Findin
         detail = f"Sharpness {quality.sharpness:.3f}; the others have {typical:.3f}."
         result.append(Finding("blurred", detail, quality.sharpness, typical, low))
     typical = float(np.median(others.shape))
-    ratio = max(quality.shape / typical, typical / quality.shape)
-    if ratio > _SHAPE_RATIO:
+    if max(quality.shape / typical, typical / quality.shape) > _SHAPE_RATIO:
+        limit = typical * _SHAPE_RATIO if quality.shape > typical else typical / _SHAPE_RATIO
         detail = f"Its width is {quality.shape:.2f} of its height; of the others it is {typical:.2f}."
-        result.append(Finding("framing", detail, quality.shape, typical, typical * _SHAPE_RATIO))
+        result.append(Finding("framing", detail, quality.shape, typical, limit))
     return result
 
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from indexer.domain.category import CategorySettings
 from indexer.domain.errors import (
     CategoryNotFound,
     EvaluationNotFound,
+    ImageNotEncodable,
     NoReferencesError,
     NothingInspected,
     OriginalUnreadable,
@@ -37,7 +37,15 @@ from service.background.labelled_images import LabelledImageReader, UnusableImag
 from service.background.supervisor import for_each
 from service.inference.resources import InferenceResources
 
-_UNUSABLE = (UnusableImage, OriginalUnreadable, ImageRejected, OtherProportions, NothingInspected, NoReferencesError)
+_UNUSABLE = (
+    UnusableImage,
+    OriginalUnreadable,
+    ImageRejected,
+    ImageNotEncodable,
+    OtherProportions,
+    NothingInspected,
+    NoReferencesError,
+)
 
 
 class Evaluations:
@@ -152,10 +160,10 @@ class Evaluations:
     def _hits(self, image: LabelledImage, regions: Sequence[Region]) -> bool:
         """Whether a region touches the mask, which is scaled to the image."""
         data = self._reference_store.read_original(image.mask_sha256 or "", image.mask_suffix or "")
-        levels = read_image(data, self._limits).levels
-        flat: Any = levels if levels.ndim == 2 else levels.max(axis=2)
-        mask = cv2.resize((flat > 0).astype(np.uint8), (image.width, image.height), interpolation=cv2.INTER_NEAREST)
+        marked = (read_image(data, self._limits).levels > 0).astype(np.uint8)
+        mask = cv2.resize(marked, (image.width, image.height), interpolation=cv2.INTER_NEAREST)
         drawn = np.zeros_like(mask)
         for region in regions:
-            cv2.fillPoly(drawn, [np.round(np.array(region.polygon)).astype(np.int32)], 1)
+            # A pixel's centre lies at a half, for OpenCV at a whole number.
+            cv2.fillPoly(drawn, [np.round(np.array(region.polygon) - 0.5).astype(np.int32)], 1)
         return bool((drawn & mask).any())

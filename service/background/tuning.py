@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.domain.category import CategorySettings
-from indexer.domain.errors import CategoryNotFound
+from indexer.domain.errors import CategoryNotFound, ImageNotEncodable, NothingInspected, OtherProportions
 from indexer.domain.json_types import JsonObject
 from indexer.domain.labelled_set import LabelledImage
 from indexer.domain.tuning import Tuning, TuningResult
@@ -152,12 +152,12 @@ class SettingsTuner:
         scale = None if criteria.adaptation is None else criteria.adaptation.scale
         if scale is not None and trial.changes:  # it is of the present cells: of others there is one for each layer
             scale = scale.mean(axis=1, keepdims=True)
-        [features] = self._worker.submit_calibration(lambda _: encode_images(self._encoder, [prepared])).result()
         settings = criteria.scoring
         try:
+            [features] = self._worker.submit_calibration(lambda _: encode_images(self._encoder, [prepared])).result()
             frame = memory.frame(category, (image.width, image.height))
             roi_cells(settings.region, frame)
-        except ValueError as error:  # of other proportions, or with nothing to inspect
+        except (ImageNotEncodable, OtherProportions, NothingInspected) as error:
             raise UnusableImage(str(error)) from error
         steps = score_candidates(memory, self._engine, features, category, frame, settings, trial.grid, scale)
         return run_steps(self._worker, steps)

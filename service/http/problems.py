@@ -19,6 +19,7 @@ from indexer.domain.errors import (
     ClusterError,
     GeometryError,
     GeometryInactive,
+    ImageNotEncodable,
     InvalidCursor,
     MemoryInactive,
     NoReferencesError,
@@ -65,6 +66,12 @@ def _nothing_inspected(error: NothingInspected) -> ProblemError:
     text = str(error)
     detail = f"{text[:1].upper()}{text[1:]}: nothing of it would be inspected."
     return ProblemError("image-rejected", detail, reason="nothing-inspected")
+
+
+def _not_encodable(error: ImageNotEncodable) -> ProblemError:
+    log.error("%s", error)
+    detail = "The encoder returns values that are not finite for this image, so it cannot be compared: see the log."
+    return ProblemError("image-rejected", detail, reason="not-encodable")
 
 
 def _memory_switched(_: MemoryInactive) -> ProblemError:
@@ -203,6 +210,7 @@ PROBLEMS: dict[type[BaseException], Callable[[Any], ProblemError]] = {
     NoReferencesError: _no_references,
     StorageFull: _storage_full,
     OSError: _system_error,
+    ImageNotEncodable: _not_encodable,
     DeviceMemoryFull: _device_memory_full,
     torch.OutOfMemoryError: _device_memory_full,
     QueueFullError: _busy,

@@ -107,3 +107,13 @@ def test_no_more_references_are_taken_than_wanted_and_with_few_of_them_there_is_
     for one in adapting.reference_ids[: len(adapting.reference_ids) // 2 - 1]:
         adapting.add(one, images[one])
     assert adapting.result() is None
+
+
+@pytest.mark.parametrize("most", [1, 5, COUNT - 1, COUNT, COUNT + 1])
+def test_as_many_references_are_used_as_are_asked_for_evenly_spread(
+    taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]], most: int
+) -> None:
+    memory, result, known, _ = taught
+    used = AdaptationBuilder(memory, ENGINE, SETTINGS, result, known, most).reference_ids
+    assert len(used) == min(most, len(known.references))
+    assert list(used) == sorted(set(used))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,26 @@ def test_regions_come_highest_first_and_are_bounded_in_number() -> None:
     assert len(result) == MAX_REGIONS
     assert [region.peak for region in result] == pytest.approx(sorted(peaks, reverse=True)[:MAX_REGIONS])
     assert find_regions(anomaly_map, 2.0, frame(448, 448)) == ()
+
+
+def test_what_equals_the_threshold_is_no_region() -> None:
+    anomaly_map = np.zeros((256, 256), np.float32)
+    assert find_regions(anomaly_map, 0.0, frame(448, 448)) == ()  # as where all references are alike
+    anomaly_map[40:50, 40:50] = 0.1
+    [region] = find_regions(anomaly_map, 0.0, frame(448, 448))
+    assert region.area == pytest.approx(100 * 1.75**2 * (448 / 512) ** 2)
+    assert find_regions(anomaly_map, float(np.float32(0.1)), frame(448, 448)) == ()
+
+
+def test_thousands_of_specks_on_a_large_grid_do_not_hold_up_detection() -> None:
+    noise = np.random.default_rng(0).random((256, 256), np.float32)
+    anomaly_map = cv2.GaussianBlur(cv2.resize(noise, (1024, 1024)), (5, 5), 1).astype(np.float32)
+    whole = InputGeometry.whole(4096, 4096).frame(16)
+    begun = time.process_time()
+    result = find_regions(anomaly_map, float(np.quantile(anomaly_map, 0.9)), whole)
+    assert time.process_time() - begun < 3
+    assert len(result) == MAX_REGIONS
+    assert result[0].peak == anomaly_map.max()
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)

@@ -61,3 +61,10 @@ def test_an_impossible_geometry_is_refused_with_what_would_fit(choice: dict[str,
 
 def test_a_reference_takes_what_its_segment_does() -> None:
     assert reference_bytes(784, 2, 128, 480) == 2 * 784 * 128 + 4 * 480
+
+
+def test_the_smallest_defect_of_a_letterboxed_image_is_as_its_longer_side_is_scaled() -> None:
+    square = GeometryChoice(size=(448, 448)).resolve((3200, 800), 16)
+    assert smallest_defect(square, (3200, 800), 16) == pytest.approx(8 * 3200 / 448)
+    stretched = GeometryChoice(size=(448, 448), on_mismatch="stretch").resolve((3200, 800), 16)
+    assert smallest_defect(stretched, (3200, 800), 16) == pytest.approx(8 * 3200 / 448)

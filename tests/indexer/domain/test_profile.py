@@ -125,3 +125,14 @@ def test_the_first_deep_references_decide_the_depth_and_no_later_ones() -> None:
 def test_a_reading_is_kept_as_it_is(reading: Reading) -> None:
     assert Reading.from_json(reading.to_json()) == reading
     assert Reading.from_json(None) == Reading()
+
+
+def test_of_two_equally_common_encodings_every_process_takes_the_same() -> None:
+    groups = (jpeg(90), 5), (jpeg(92), 5)
+    assert of(*groups).stored_as == of(*reversed(groups)).stored_as is not None
+
+
+def test_finer_images_are_not_stored_as_references_of_a_subsampling_that_cannot_be_made() -> None:
+    profile = of((jpeg(90, "4:4:0"), 10))
+    assert profile.stored_as is None
+    assert not of((PNG, 10)).is_finer_than(jpeg(90, "4:4:0"))

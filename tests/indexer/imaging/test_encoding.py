@@ -10,6 +10,7 @@ from PIL import Image
 from indexer.domain.encoding import Encoding
 from indexer.imaging.decode import read_image
 from indexer.imaging.encode import encode_png
+from indexer.imaging.encoding import apply_encoding
 from tests.helpers.bad_images import sample_pixels, saved
 
 
@@ -31,6 +32,26 @@ def test_chroma_subsampling_is_recognised(option: int, name: str) -> None:
     data = saved(Image.fromarray(sample_pixels()), "JPEG", quality=90, subsampling=option)
     assert str(read_image(data).encoding) == f"JPEG, quality 90, {name}"
     assert read_image(saved(Image.fromarray(sample_pixels()).convert("L"), "JPEG")).encoding.subsampling is None
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440, "4:4:0"), (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411, "4:1:1")],
+)
+def test_a_colour_jpeg_of_unusual_subsampling_is_not_taken_for_a_grey_one(option: int, name: str) -> None:
+    options = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, option]
+    encoding = read_image(cv2.imencode(".jpg", sample_pixels(), options)[1].tobytes()).encoding
+    assert str(encoding) == f"JPEG, quality 90, {name}"
+    assert not Encoding("PNG", False, 8).is_finer_than(encoding)  # it cannot be stored so
+    assert not encoding.is_finer_than(Encoding("JPEG", True, 8, 75, "4:2:0"))
+    with pytest.raises(ValueError, match="cannot be made"):
+        apply_encoding(sample_pixels(), encoding)
+
+
+def test_a_cmyk_jpeg_is_not_taken_for_a_grey_one() -> None:
+    encoding = read_image(saved(Image.fromarray(sample_pixels()).convert("CMYK"), "JPEG", quality=90)).encoding
+    assert encoding.subsampling is not None
+    assert not encoding.can_be_made
 
 
 @pytest.mark.parametrize(

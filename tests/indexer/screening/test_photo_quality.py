@@ -38,6 +38,11 @@ def test_dark_bright_blurred_and_differently_shaped_images_are_found_with_the_nu
     assert kinds(look(np.clip(photo(50) + 110, 0, 255))) == ["too_bright"]
     assert kinds(look(cv2.GaussianBlur(photo(50), (0, 0), 4))) == ["blurred"]
     assert kinds(look(photo(50), 120, 160)) == ["framing"]
+    for width, height in ((120, 160), (160, 80)):
+        [shape] = photo_findings(look(photo(50), width, height), PhotoQualities.from_images(OTHERS))
+        assert shape.typical is not None
+        assert shape.limit is not None
+        assert sorted((shape.value, shape.limit, shape.typical))[1] == shape.limit
     [result] = photo_findings(look(photo(50, 0.4)), PhotoQualities.from_images(OTHERS))
     assert result.typical is not None
     assert result.limit is not None
