@@ -68,7 +68,7 @@ class GaugeCollector(Collector):
         yield _single("memory_bytes", "Bytes of its patch codes.", memory.code_bytes)
         yield _single(
             "corrupt_segments",
-            "Segment files that failed their checksum and are not served.",
+            "Segment files that are missing or damaged, and not served.",
             len(state.reference_store.corrupt_segments),
         )
         yield _single(

@@ -39,7 +39,8 @@ class Ranking:
     def threshold_at(self, rate: float) -> float | None:
         """The largest value that still passes at this rate; the largest of all while the rate is not supported.
 
-        A value is rejected if it is larger, which is equivalent to a p-value of at most the rate. None without values.
+        A value is rejected if it is larger: at a supported rate, exactly if its p-value is at most the rate. None
+        without values.
         """
         if len(self.values) == 0:
             return None

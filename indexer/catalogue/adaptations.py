@@ -43,7 +43,7 @@ class Adaptations:
             return None if row is None else StoredAdaptation(row.key, row.state)
 
     def store(self, category: str, memory_id: int, encoding: str, adaptation: StoredAdaptation) -> None:
-        """Keep one in the place of an older one; of several, the four made last stay. UnknownCategory."""
+        """Keep one in the place of an older one; of several, the four made last stay. CategoryNotFound."""
         with self._transactions.writing() as connection:
             category_id = id_of_category(connection, category)
             conditions = (AdaptationRow.category_id == category_id, AdaptationRow.memory_id == memory_id)

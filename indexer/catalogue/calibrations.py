@@ -46,7 +46,7 @@ class Calibrations:
     def store(
         self, category: str, memory_id: int, calibration: StoredCalibration, base: StoredCalibration | None = None
     ) -> None:
-        """Keep a calibration in the place of an older one; one of the same or a newer snapshot stays. CategoryNotFound.
+        """Keep a calibration in the place of an older one; one of a newer snapshot stays. CategoryNotFound.
 
         base: what it was made from. While that is what is kept, only references whose results differ are written.
         """

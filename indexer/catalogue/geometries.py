@@ -147,8 +147,8 @@ class Geometries:
     def place(self, geometry_id: int, segment: SegmentFile, rows: Mapping[int, int]) -> int:
         """Record a segment of references encoded under a geometry. Raises GeometryNotFound.
 
-        rows: reference id → row of the segment. References removed meanwhile, or placed already, are passed over, as
-        when another process has finished the same change. Returns how many were placed; with none, the segment is not
+        rows: reference id → row of the segment. References removed meanwhile, or placed already, are ignored, as when
+        another process has finished the same change. Returns how many were placed; with none, the segment is not
         recorded. Raises ValueError for others, of a geometry that is being served.
         """
         with self._transactions.writing() as connection:

@@ -14,9 +14,9 @@ from indexer.domain.verdict import VERDICTS
 
 
 def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]], points: int) -> Trend:
-    """The inspections that meet all conditions, in at most `points` stretches of whole seconds, oldest first.
+    """The inspections that meet all conditions, in at most `points` buckets of whole seconds, oldest first.
 
-    Stretches without an inspection are left out.
+    Buckets without an inspection are left out.
     """
     categories = func.count(func.distinct(InspectionRow.category))
     bounds = select(func.min(InspectionRow.at), func.max(InspectionRow.at), func.count(), categories)
@@ -28,11 +28,11 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
     epoch: ColumnElement[Any] = cast(func.floor(extract("epoch", InspectionRow.at)), BigInteger)
     if connection.dialect.name == "sqlite":  # where floor may not be built in, and seconds are whole already
         epoch = extract("epoch", InspectionRow.at)
-    stretch = ((epoch - int(first.timestamp())) // seconds).label("stretch")
+    bucket = ((epoch - int(first.timestamp())) // seconds).label("bucket")
     ratio = InspectionRow.score / func.nullif(InspectionRow.threshold, 0)
     rows = connection.execute(
         select(
-            stretch,
+            bucket,
             func.count().label("amount"),
             func.avg(InspectionRow.score).label("mean"),
             func.max(InspectionRow.score).label("highest"),
@@ -42,8 +42,8 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
             *(func.sum(case((InspectionRow.verdict == name, 1), else_=0)).label(name) for name in VERDICTS),
         )
         .where(*conditions)
-        .group_by(stretch)
-        .order_by(stretch)
+        .group_by(bucket)
+        .order_by(bucket)
     )
     return Trend(
         total,
@@ -53,7 +53,7 @@ def read_trend(connection: Connection, conditions: Sequence[ColumnElement[bool]]
         timedelta(seconds=seconds),
         tuple(
             TrendPoint(
-                first + timedelta(seconds=row.stretch * seconds),
+                first + timedelta(seconds=row.bucket * seconds),
                 row.amount,
                 row.mean,
                 row.highest,

@@ -34,7 +34,8 @@ class InputGeometry:
     resized: (width, height) in pixels. window: (left, top, width, height) inside it. on_mismatch: what is done with an
     image whose proportions differ from those of `resized` by more than 5 %: `stretch` scales it onto them all the same,
     as the paper does; `letterbox` keeps its proportions and fills what is left over, which is never scored; `refuse`
-    accepts no such image. GeometryError when the window does not lie inside.
+    accepts no such image. GeometryError when a side has not 1 to 16,384 pixels, the window does not lie inside, or
+    `on_mismatch` is none of these.
     """
 
     resized: Size
@@ -251,26 +252,28 @@ def choose_geometry(
     """All of an image of these proportions (width over height) on a grid of at most `budget` cells.
 
     Of the grids that distort it by at most 2 % the one of the most cells; the least distorted one where all distort it
-    more. GeometryError when the budget is not between 1 and MAX_CELLS.
+    more. GeometryError when the budget is not between 1 and MAX_CELLS, or so small that an image would fill
+    less than half of the cells of any grid.
     """
     if not 1 <= budget <= MAX_CELLS:
         raise GeometryError(f"a grid has 1 to {MAX_CELLS} cells, not {budget}")
     if not (math.isfinite(proportions) and proportions > 0):
         raise GeometryError(f"an image's proportions are a positive number, not {proportions}")
+    longest = min(budget, _MAX_SIDE // patch)
     grids = [
         (rows, columns)
-        for rows in range(1, min(budget, _MAX_SIDE // patch) + 1)
+        for rows in range(1, longest + 1)
         for columns in {math.floor(rows * proportions), math.ceil(rows * proportions)}
-        if 1 <= columns <= _MAX_SIDE // patch and rows * columns <= budget
-    ]
-    if not grids:
-        raise GeometryError(f"no grid of at most {budget} cells has proportions of {proportions:.3g} to 1")
+        if 1 <= columns <= longest and rows * columns <= budget
+    ] or [(1, longest)]  # an image that is wider than one row of so many
 
     def preference(grid: tuple[int, int]) -> tuple[float, int]:
         distortion = _distortion(grid[1] / grid[0], proportions)
         return (0.0 if distortion <= _UNNOTICED else distortion, -grid[0] * grid[1])
 
     rows, columns = min(grids, key=preference)
+    if _distortion(columns / rows, proportions) > 1:
+        raise GeometryError(f"no grid of at most {budget} cells has proportions of {proportions:.3g} to 1")
     return InputGeometry.whole(columns * patch, rows * patch, on_mismatch)
 
 

@@ -40,11 +40,11 @@ class InspectionCounts:
 
     @property
     def defects(self) -> int:
-        """Parts that count as defects: by their label, else by their verdict; as `Inspection.defect`."""
+        """Parts that count as defects: by their label, also one that waits for review, else by their verdict."""
         return self.with_label("defect") + sum(self.by_outcome.get((verdict, None), 0) for verdict in REJECTING)
 
     @property
     def yield_share(self) -> float | None:
-        """The share of good parts: a label overrides the verdict, and parts without a threshold are not counted."""
+        """The share of good parts: a label overrides the verdict; `uncalibrated` without a label is not counted."""
         good = self.with_label("good") + self.by_outcome.get(("normal", None), 0)
         return good / (good + self.defects) if good + self.defects else None

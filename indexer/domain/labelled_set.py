@@ -70,11 +70,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RecallSummary:
-    """How well a test set was told apart. Each figure in [0, 1], None where no image of its kind was decided.
+    """How well a test set was told apart. Each figure is in [0, 1]; None where there is nothing to divide by.
 
     detected, missed: defective images rejected and passed. passed, rejected: good ones. undecided: without a verdict,
     or that could not be inspected. recall: of defective images, those rejected. precision: of the rejected, those
-    defective. auroc: the probability that a defective image scores higher than a good one (ties count half).
+    defective. auroc: the probability that a defective image scores higher than a good one (ties count half), of all
+    that have a score; None without one of each.
     masked: images with a mask; hits: those of them with a region that touches it.
     """
 

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """The inspections of one stretch of time from `at` on.
+    """The inspections of one bucket of time, from `at` on.
 
-    mean, max: of their scores. threshold: the highest one they were held against. mean_ratio, max_ratio: of their
-    scores in terms of their own thresholds; None where none had one. verdicts: how many had each.
+    mean, max: of their scores. threshold: the highest of theirs. mean_ratio, max_ratio: of each score over its own
+    threshold; None where none had one above 0. verdicts: how many had each.
     """
 
     at: datetime
@@ -27,7 +27,7 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class Trend:
-    """How inspections went over time, oldest first; stretches without any are left out.
+    """How inspections went over time, oldest first; buckets without any are left out.
 
     total: how many inspections; categories: of how many categories. first, last: when; None without any. bucket: the
     time that one point covers.

@@ -36,7 +36,7 @@ class Decision:
     """The verdict on an image, with what it was held against; each None while nothing is calibrated.
 
     threshold: of the score. p_value: of the score. region_threshold: what a pixel of the map must exceed to be part of
-    a region. novelty, novelty_threshold, novelty_p_value: the statistic of `Novelty`, its level, its rank.
+    a region. novelty, novelty_threshold, novelty_p_value: the statistic of `Novelty`, its threshold, its p-value.
     scene_p_value: of the distance of the image as a whole, among the medians of the references.
     """
 

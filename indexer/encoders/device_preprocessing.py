@@ -14,7 +14,7 @@ from indexer.encoders.preprocessing import PreparedImage, margins, part_drawn
 
 
 class DevicePreprocessor:
-    """What `prepare` does, on a device: the same antialiased resize, each value within 1/255 of Pillow's.
+    """What `prepare` does, on a device: the same antialiased resize; no value differs from Pillow's by more than 1.
 
     Safe to call from several threads. On CUDA each thread has a stream of its own, so that one image's transfer (from
     pinned memory) and resize run beside the encoder's work on another's.

@@ -24,7 +24,7 @@ _ABANDONED = 100_000  # paths remembered: 10 MB
 
 @dataclass(frozen=True)
 class PruneStep:
-    """What one step took away. target: inspections, the images and maps of some, or files. reason: a bound, or room.
+    """What one step removed. target: inspections, the images and maps of some, or files. reason: limits or disk space.
 
     Files go after what they belonged to; `reason` is None for them. failed: a line for each that cannot be deleted.
     """
@@ -128,7 +128,7 @@ class Pruner:
             for swept in self._sweeper.delete(paths):
                 dealt += swept.files
                 yield _files_gone(swept)
-            # Also those that cannot be deleted: the others must not wait for them, and `without_orphans` tries again.
+            # Also those that cannot be deleted: the others must not wait for them, and `delete_orphans` tries again.
             self._retention.confirm_deleted(paths[:dealt])
             if dealt < len(paths):
                 return  # somebody is recording all the time

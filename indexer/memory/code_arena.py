@@ -58,5 +58,5 @@ class CodeArena:
             self.blocks = self.blocks[:-1]
 
     def _block(self) -> torch.Tensor:
-        """An empty block, at most as large as all before it."""
+        """An empty block: of 16 references first, then of as many as all before it, up to 1,024."""
         return torch.empty((min(max(self.capacity, _FIRST_BLOCK), _MAX_BLOCK), *self.shape), dtype=torch.uint8)

@@ -55,7 +55,7 @@ class GlobalIndex:
         """The at most k allowed rows with the largest inner product with query (dim,), best first.
 
         allowed: bool (rows,). One query at a time, so that an answer never depends on what it was batched with.
-        Equal similarities are ordered by row.
+        Equal similarities are ordered by row; which of them are left out where there are more than k is FAISS's choice.
         """
         rows: list[NDArray[np.int64]] = []
         similarities: list[NDArray[np.float32]] = []

@@ -60,6 +60,7 @@ class Compactor:
         """Rewrite small or partly removed segments into full ones; returns how many were replaced.
 
         Detection goes on: rows move on the disk only, and a crash leaves either the old segments or the new one.
+        Raises CorruptSegmentError, StorageFull, and SegmentsChanged when another process compacts meanwhile.
         """
         replaced: list[str] = []
         with self._lock.shared():

@@ -90,7 +90,7 @@ class ReferenceStore:
         database_url: str | None = None,
         mmap_codes: bool | None = None,
     ) -> ReferenceStore:
-        """Open or create a data folder, sweep the segments that a crash left behind, and load every segment.
+        """Open or create a data folder, delete the segments that a crash left behind, and load every segment.
 
         codec: how patches are stored; None for whatever the folder has, fp16 in a new one. database_url: None keeps the
         catalogue in the folder, as SQLite. mmap_codes: search patches in mapped segments, which are verified later,
@@ -246,13 +246,13 @@ class ReferenceStore:
         return reopened
 
     def remove(self, reference_ids: Collection[int]) -> int:
-        """Take references back, durably; returns a version without them. Those not live are passed over."""
+        """Remove references, durably; returns a version without them. Those that are not live are ignored."""
         version = self.catalogue.references.remove(reference_ids).version
         self._follow()
         return version
 
     def remove_category(self, name: str) -> int:
-        """Take back a category with all its references; returns a version without it. CategoryNotFound."""
+        """Remove a category with all its references; returns a version without it. CategoryNotFound."""
         version = self.catalogue.categories.remove(name).version
         self._follow()
         return version
@@ -290,7 +290,7 @@ class ReferenceStore:
     def store_image(self, data: bytes, suffix: str) -> str:
         """Keep an inspected image's bytes until nothing names them any more; returns their sha256 (hex).
 
-        They are swept away some time unless an inspection or a reference names them by then: hold `shared()`.
+        They are deleted some time unless an inspection or a reference names them by then: hold `shared()`. StorageFull.
         """
         return self._originals.write(data, suffix)
 

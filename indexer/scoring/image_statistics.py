@@ -13,7 +13,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.scoring.scoring import ScoringResult, layer_weights, roi_mask, score_from_distances
 
-# Uniformity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
+# Self-similarity of grey frames with a sensor's noise of two levels: 0.993 and more; of an all but empty board: 0.985.
 _BLANK = 0.99
 _SCENE = 0.4  # with a defect on a fifth of the cells, half of the others lie below this quantile of all
 
@@ -78,7 +78,7 @@ def from_distances(
 def with_distances(
     statistics: ImageStatistics, distances: NDArray[np.float32], frame: Frame, settings: ScoringSettings
 ) -> ImageStatistics:
-    """The same image's measures with other patch distances, float32 (layers, cells)."""
+    """The same image's statistics with other patch distances, float32 (layers, cells)."""
     score, anomaly_map = score_from_distances(distances, frame, settings)
     return replace(
         statistics,

@@ -162,7 +162,7 @@ def render_anomaly_map(grid: NDArray[np.float32], shape: tuple[int, int] = (MAP_
     """Fused cell scores (rows, columns) → a float32 map of this shape: bilinear interpolation, then a 5×5 Gaussian
     (paper, section 3.3).
 
-    σ = 1 pixel, as published, where the map has as many pixels a cell as the paper's; less where it is coarser.
+    σ = 1 pixel, as published, for 256 × 256 pixels and where a cell has as many as in the paper, less where fewer.
     """
     full = cv2.resize(np.ascontiguousarray(grid, np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
     paper = shape == (MAP_SIDE, MAP_SIDE)

@@ -106,7 +106,7 @@ def _codes_at(
 def difference(similarities: NDArray[np.float32]) -> NDArray[np.float64]:
     """How far images are apart where they differ most: the mean of the largest 1 % of the fused cell distances.
 
-    similarities: float32 (k, layers, cells), from `answers`. Layers weigh alike. Returns float64 (k,).
+    similarities: float32 (k, layers, cells), from `reverse_similarities`. Layers weigh alike. Returns float64 (k,).
     """
     fused = 1.0 - similarities.mean(axis=1, dtype=np.float64)  # (k, cells)
     count = max(1, fused.shape[1] // 100)

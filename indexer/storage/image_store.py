@@ -39,7 +39,7 @@ class ImageStore:
         return sha256
 
     def read(self, sha256: str, suffix: str) -> bytes:
-        """The bytes of an original. Raises OriginalUnreadable."""
+        """The bytes of an original. Raises OriginalUnreadable, and OSError when the disk cannot read it."""
         try:
             data = self.path(sha256, suffix).read_bytes()
         except FileNotFoundError:

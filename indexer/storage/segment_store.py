@@ -1,4 +1,4 @@
-"""The folder of segment files: write, read with verification, remove."""
+"""The folder of segment files: write, read with verification, map."""
 
 from __future__ import annotations
 
@@ -123,10 +123,6 @@ class SegmentStore:
         """(rows, columns) of the cells of a segment, whose content is not verified. Raises CorruptSegmentError."""
         with self._opened(name) as file:
             return read_header(file, name, _unseen).grid
-
-    def remove(self, name: str) -> None:
-        """Delete one segment file that nothing refers to any more; one that is gone already is fine."""
-        (self._root / name).unlink(missing_ok=True)
 
     def _opened(self, name: str) -> FileIO:
         try:

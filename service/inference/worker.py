@@ -80,7 +80,7 @@ class InferenceWorker:
 
     A batch holds jobs of one priority. If encoding a batch fails, its images are encoded one by one, so that only the
     image at fault fails. `snapshot` returns the memory bank to search, once per batch. The searches of a batch's
-    detections are batched, up to the engine's limit.
+    detections are batched, up to the engine's limit. Whatever is submitted after `stop` raises WorkerStoppedError.
     """
 
     def __init__(

@@ -19,8 +19,8 @@ _PAUSE_SECONDS = 2.0
 class CircuitBreaker:
     """Decides whether a detection queries the database. Thread-safe.
 
-    After a slow failure, detections skip the database until a query outside of detections succeeds. While it fails
-    immediately, each detection tries again.
+    After a slow failure, detections skip the database for two seconds, and on until a query outside of detections
+    succeeds. While it fails immediately, each detection tries again.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:

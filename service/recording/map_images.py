@@ -15,7 +15,7 @@ from indexer.imaging.encode import encode_jpeg, encode_png
 from indexer.imaging.heatmap import render_heatmap, render_overlay
 
 MAP_SCALE = 2.0  # the largest value a map can take, since it is made of 1 − cosine
-_HEAT_SIDE = 1024  # pixels; the map itself has 256
+_HEAT_SIDE = 1024  # pixels, as many as the largest map has
 _OVERLAY_QUALITY = 85
 
 

@@ -158,7 +158,7 @@ class Recorder:
             raise RequestKeyReused("the key was used for a request with other content")
         return inspections
 
-    def record(self, findings: Sequence[PendingInspection]) -> RecordResult:
+    def record(self, inspections: Sequence[PendingInspection]) -> RecordResult:
         """Record the inspections of one request, all or none, with their images and maps.
 
         RequestKeyReused when the request's key was used for another one meanwhile.
@@ -167,10 +167,10 @@ class Recorder:
         files: dict[str, bytes] = {}
         originals: list[str] = []
         rows: list[Inspection] = []
-        for finding in findings:
-            original, small = finding.image.original, finding.image.thumbnail
-            drawn = map_png(finding.timed.detection.map)
-            row = finding.inspection(len(original.data) + len(drawn), len(small))
+        for pending in inspections:
+            original, small = pending.image.original, pending.image.thumbnail
+            drawn = map_png(pending.timed.detection.map)
+            row = pending.inspection(len(original.data) + len(drawn), len(small))
             rows.append(row)
             files |= {f"{HISTORY}/{row.map_name}": drawn, f"{HISTORY}/{thumbnail_name(row.id)}": small}
             originals.append(f"originals/{original_name(original.sha256, original.suffix)}")
@@ -179,8 +179,8 @@ class Recorder:
             if not has_free_space(self._data, self._min_free_bytes) or not self._breaker.closed():
                 return RecordResult(False)
             with self._reference_store.files.shared():
-                for finding in findings:
-                    self._reference_store.store_image(finding.image.original.data, finding.image.original.suffix)
+                for pending in inspections:
+                    self._reference_store.store_image(pending.image.original.data, pending.image.original.suffix)
                 write_durably({self._data / name: data for name, data in files.items()})
                 written_at = time.monotonic()
                 with self._breaker.asking():

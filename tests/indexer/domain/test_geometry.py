@@ -122,6 +122,11 @@ def test_the_geometry_for_a_defect_shows_it_at_the_size_it_takes(size: tuple[int
     assert defect * scale >= 0.5 * PATCH * (1 - 1e-9)
 
 
+def test_very_wide_images_have_one_row_of_cells_as_very_high_ones_have_one_column() -> None:
+    assert choose_geometry(16_384 / 16).grid(PATCH) == (1, 784)
+    assert choose_geometry(16 / 16_384).grid(PATCH) == (784, 1)
+
+
 def test_impossible_geometries_are_refused_with_what_would_fit() -> None:
     with pytest.raises(GeometryError, match=re.escape("448 × 432")):
         InputGeometry.whole(450, 440).grid(PATCH)
@@ -135,5 +140,6 @@ def test_impossible_geometries_are_refused_with_what_would_fit() -> None:
         InputGeometry.paper(448, 512)
     with pytest.raises(GeometryError, match="cells"):
         choose_geometry(1.0, MAX_CELLS + 1)
-    with pytest.raises(GeometryError, match="proportions"):
-        choose_geometry(100.0, 10)
+    for proportions in (100.0, 1 / 100):  # it would be a tenth of a cell wide
+        with pytest.raises(GeometryError, match="proportions"):
+            choose_geometry(proportions, 10)
