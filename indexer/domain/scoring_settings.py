@@ -35,8 +35,8 @@ class ScoringSettings:
         if not 0 < self.pooled_share <= 1:
             raise ValueError("pooled_share must be more than 0 and at most 1")
         weights = self.layer_weights
-        if weights is not None and not (all(w >= 0 and math.isfinite(w) for w in weights) and sum(weights) > 0):
-            raise ValueError("layer_weights must be 0 or more, and not all 0")
+        if weights is not None and not (all(weight >= 0 for weight in weights) and 0 < sum(weights) < math.inf):
+            raise ValueError("layer_weights must be 0 or more, and not all 0, with a finite sum")
 
 
 def check_radius(rho: int, grid: tuple[int, int]) -> None:

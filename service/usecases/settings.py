@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -36,8 +37,8 @@ async def settings_changes(
     changes = dict(requested)
     if (weights := changes.get("layer_weights")) is not None:
         layers = len(state.encoder.space.layers)
-        if len(weights) != layers or not any(weights):
-            detail = f"layer_weights: give {layers} weights of 0 or more, not all 0."
+        if len(weights) != layers or not 0 < sum(weights) < math.inf:
+            detail = f"layer_weights: give {layers} weights of 0 or more, not all 0, with a finite sum."
             raise InvalidSetting(detail)
         changes["layer_weights"] = tuple(weights)
     if "bit_depth" in changes:

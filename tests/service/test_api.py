@@ -263,6 +263,7 @@ def test_a_change_of_geometry_is_checked_with_the_settings_that_it_comes_with(
         {"threshold": -1},
         {"layer_weights": [1, 1]},
         {"layer_weights": [0, 0, 0, 0]},
+        {"layer_weights": [1e308, 1e308, 1e308, 1e308]},
         {"layer_weights": [1, 1, 1, -1]},
         {"kk": 3},
     ],

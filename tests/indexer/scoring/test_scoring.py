@@ -99,6 +99,7 @@ def test_nothing_to_compare_with_is_an_error_not_a_score() -> None:
         {"layer_weights": (0.0, 0.0)},
         {"layer_weights": (1.0, -1.0)},
         {"layer_weights": (float("nan"), 1.0)},
+        {"layer_weights": (1e308, 1e308)},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
