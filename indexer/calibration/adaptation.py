@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.leave_one_out import LeaveOneOut
+from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, with_distances
 from indexer.scoring.scoring import ScoringResult, rescale
+from indexer.scoring.stored_frame import stored_frame
 from indexer.search import PatchSearchEngine, best_similarities
 
 _EPSILON = 1e-3  # added to mean distances, so that a cell in which references are all alike is not blown up
@@ -91,11 +93,12 @@ class AdaptationBuilder:
         self._ids: list[int] = []
         self._statistics: list[ImageStatistics] = []
         self._distances: list[NDArray[np.float32]] = []
+        self._frames: list[Frame] = []
 
     def add(self, reference_id: int, features: Features) -> None:
         """Score a reference, re-encoded like the images, against the others unchanged: the work of one detection."""
         memory, result, index = self._memory, self._leave_one_out, self._position[reference_id]
-        frame = memory.frame(self._known.category)
+        frame = stored_frame(features, memory.frame(self._known.category), self._settings)
         duplicates = result.ids[result.groups == result.groups[index]].tolist()
         excluded = [memory.row_of(int(duplicate)) for duplicate in duplicates]
         descriptor = features.global_descriptors[0].to("cpu").numpy()
@@ -106,12 +109,12 @@ class AdaptationBuilder:
         self._ids.append(reference_id)
         self._statistics.append(from_distances(distances, similarity, features, frame, self._settings))
         self._distances.append(distances)
+        self._frames.append(frame)
 
     def result(self) -> Adaptation | None:
         """The adaptation; None when fewer than half of the references could be added."""
         if len(self._ids) < max(1, len(self.reference_ids) // 2):
             return None
-        frame = self._memory.frame(self._known.category)
         before = np.mean(
             [1.0 - self._leave_one_out.best[self._position[reference_id]] for reference_id in self._ids], axis=0
         )
@@ -119,7 +122,7 @@ class AdaptationBuilder:
         scale = ((before + _EPSILON) / (after + _EPSILON)).astype(np.float32)
         statistics = [
             with_distances(image_statistics, scale * distances, frame, self._settings)
-            for image_statistics, distances in zip(self._statistics, self._distances, strict=True)
+            for image_statistics, distances, frame in zip(self._statistics, self._distances, self._frames, strict=True)
         ]
         return Adaptation(scale, _calibration(self._known, statistics, self._ids))
 

@@ -15,6 +15,7 @@ from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
+from indexer.scoring.stored_frame import stored_frame
 from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import difference, max_similarity_at, reverse_similarities
 
@@ -68,12 +69,16 @@ class LeaveOneOut:
     def statistics(
         self, memory: MemoryBank, frame: Frame, settings: ScoringSettings
     ) -> Iterator[tuple[int, ImageStatistics]]:
-        """Yield (reference id, statistics) for one reference of every group, the input of a calibration."""
+        """Yield (reference id, statistics) for one reference of every group, the input of a calibration.
+
+        frame: of an image that fits the category; letterboxed references are scored where they are.
+        """
         for index, reference_id in enumerate(self.ids):
             if self.groups[index] == reference_id and not np.isnan(self.nearest[index]):
                 features = memory.features_of(memory.row_of(int(reference_id)))
                 distances, nearest = 1.0 - self.best[index], float(self.nearest[index])
-                yield int(reference_id), from_distances(distances, nearest, features, frame, settings)
+                placed = stored_frame(features, frame, settings)
+                yield int(reference_id), from_distances(distances, nearest, features, placed, settings)
 
 
 def leave_one_out(

@@ -16,6 +16,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.scoring.scoring import ScoringResult, score_image
+from indexer.scoring.stored_frame import stored_frame
 from indexer.search import PatchSearchEngine
 
 
@@ -73,7 +74,8 @@ def estimate_calibration(
             distances, nearest = 1.0 - searches.best[row], float(searches.nearest[row])
         else:
             distances, nearest = searched[row].distances, float(searched[row].neighbours.similarities[0])
-        result.append(from_distances(distances, nearest, features, frame, settings))
+        placed = stored_frame(features, frame, settings)
+        result.append(from_distances(distances, nearest, features, placed, settings))
         yield (len(searched) + done + 1) / steps
     before = np.array([astuple(old) for _, old in ranked], np.float64).reshape(-1, 6)  # (references, measures)
     after = (

@@ -16,6 +16,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.scoring.image_statistics import ImageStatistics, from_distances, mean_distance
+from indexer.scoring.stored_frame import stored_frame
 from indexer.screening.outliers import ScreeningResult, find_outliers
 from indexer.screening.photo_quality import PhotoQualities, photo_findings
 from indexer.search import PatchSearchEngine, best_similarities
@@ -97,7 +98,8 @@ class Screening:
                 similarity = max(similarity, float(result.similarities[0]))
         if best is None:
             return ScreeningResult(None, tuple(findings))
-        statistics = from_distances(1.0 - best, similarity, features, self._frame, self._settings)
+        frame = stored_frame(features, self._frame, self._settings)
+        statistics = from_distances(1.0 - best, similarity, features, frame, self._settings)
         if len(peers) >= _OWN and (category := self._other_category(features, 1.0 - best, similarity)) is not None:
             findings.append(category)
         nearest = next((peer for peer in peers if peer not in duplicates), None)
@@ -148,8 +150,9 @@ class Screening:
         if not len(rows):  # its images are inspected on another grid
             return None
         best = best_similarities(self._engine, self._memory, features, rows, self._settings.rho)
+        frame = stored_frame(features, self._frame, self._settings)
         other_distance, own_distance = (
-            mean_distance(cell_distances, self._frame, self._settings) for cell_distances in (1.0 - best, distances)
+            mean_distance(cell_distances, frame, self._settings) for cell_distances in (1.0 - best, distances)
         )
         if other_distance >= own_distance:
             return None

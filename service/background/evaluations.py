@@ -166,4 +166,4 @@ class Evaluations:
         for region in regions:
             # A pixel's centre lies at a half, for OpenCV at a whole number.
             cv2.fillPoly(drawn, [np.round(np.array(region.polygon) - 0.5).astype(np.int32)], 1)
-        return bool((drawn & mask).any())
+        return bool(np.logical_and(drawn, mask).any())
