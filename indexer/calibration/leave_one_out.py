@@ -17,7 +17,7 @@ from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.scoring.stored_frame import stored_frame
 from indexer.search import PatchSearchEngine, best_similarities
-from indexer.search.reverse_search import difference, max_similarity_at, reverse_similarities
+from indexer.search.reverse_search import differences, max_similarity_at, reverse_similarities
 
 _ROWS_PER_STEP = 32  # references in one step of work: no more than one detection searches
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
@@ -172,12 +172,8 @@ class _Work:
             pairs = [(reference_id, int(self.memory.ids[other])) for other in near]
             unknown = [index_of_pair for index_of_pair, pair in enumerate(pairs) if pair not in known]
             if unknown:
-                result = reverse_similarities(
-                    self.memory, self.memory.features_of(int(row)), near[unknown].tolist(), self.rho
-                )
-                known |= zip(
-                    [pairs[index_of_pair] for index_of_pair in unknown], difference(result).tolist(), strict=True
-                )
+                result = differences(self.memory, self.memory.features_of(int(row)), near[unknown].tolist(), self.rho)
+                known |= zip([pairs[index_of_pair] for index_of_pair in unknown], result.tolist(), strict=True)
             self.distances |= {pair: known[pair] for pair in pairs}
             yield 0.2 * (index + 1) / len(self.rows)
         self.groups = duplicate_groups(self.ids.tolist(), self.distances)

@@ -15,7 +15,7 @@ _ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong image differs by more, and by
 def are_near_duplicates(difference: float, typical: float | None) -> bool:
     """Whether two images are near duplicates: their difference is below 0.15 of the typical one, or below 0.005.
 
-    difference: of the pair, see `reverse_search.difference`. typical: see `typical_difference`.
+    difference: of the pair, see `reverse_search.differences`. typical: see `typical_difference`.
     """
     return difference < _NOTHING or (typical is not None and difference < _SHARE * typical)
 

@@ -20,7 +20,7 @@ from indexer.scoring.stored_frame import stored_frame
 from indexer.screening.outliers import ScreeningResult, find_outliers
 from indexer.screening.photo_quality import PhotoQualities, photo_findings
 from indexer.search import PatchSearchEngine, best_similarities
-from indexer.search.reverse_search import difference, reverse_similarities
+from indexer.search.reverse_search import differences
 
 _MAX_SHIFT = 6  # how far a shift of the camera is looked for
 _FITS = 0.93  # of the distance where it is, at which an image fits elsewhere: parts moved by a cell have 0.91 at most
@@ -130,9 +130,7 @@ class Screening:
         distances = []
         for peer in peers:
             memory = self._memory if peer.image_index is None else self._batch
-            distances.append(
-                float(difference(reverse_similarities(memory, features, [peer.row], self._settings.rho))[0])
-            )
+            distances.append(float(differences(memory, features, [peer.row], self._settings.rho)[0]))
         return distances
 
     def _other_category(self, features: Features, distances: NDArray[np.float32], similarity: float) -> Finding | None:

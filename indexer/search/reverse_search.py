@@ -103,12 +103,18 @@ def _codes_at(
     return torch.cat(parts, dim=1)
 
 
-def difference(similarities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How far images are apart where they differ most: the mean of the largest 1 % of the fused cell distances.
+@torch.inference_mode()
+def differences(memory: MemoryBank, features: Features, rows: Sequence[int], rho: int) -> NDArray[np.float64]:
+    """How far an image is from several references where they differ most, layers alike: float64 (k,).
 
-    similarities: float32 (k, layers, cells), from `reverse_similarities`. Layers weigh alike. Returns float64 (k,).
+    Arguments as for `reverse_similarities`. The mean of the largest 1 % of the fused distances of each reference's
+    cells, 0 in those that show nothing of a letterboxed one.
     """
+    similarities = reverse_similarities(memory, features, rows, rho)
+    for similar, row in zip(similarities, rows, strict=True):
+        shown = memory.codec.decode(memory.codes_of(int(row))[0]).any(dim=-1).numpy()  # (cells,)
+        similar[:, ~shown] = 1.0
     fused = 1.0 - similarities.mean(axis=1, dtype=np.float64)  # (k, cells)
     count = max(1, fused.shape[1] // 100)
-    differences: NDArray[np.float64] = np.partition(fused, -count, axis=1)[:, -count:].mean(axis=1)
-    return differences
+    largest: NDArray[np.float64] = np.partition(fused, -count, axis=1)[:, -count:].mean(axis=1)
+    return largest

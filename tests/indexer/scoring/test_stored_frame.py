@@ -80,6 +80,18 @@ def test_an_estimate_of_other_settings_scores_references_where_they_are(memory: 
     assert estimated == pytest.approx(known.medians.values, rel=1e-3)
 
 
+@pytest.mark.parametrize("codec", ["fp16", "int8", "int4"])
+def test_a_letterboxed_photograph_taken_twice_counts_once(codec: str) -> None:
+    images = [part(seed) for seed in range(10)]
+    noise = 0.002 * torch.randn(images[0].patches.shape, generator=torch.Generator().manual_seed(99))
+    again = torch.nn.functional.normalize(images[0].patches + noise * (images[0].patches != 0), dim=-1)
+    images.append(Features(images[0].global_descriptors, again, images[0].grid))
+    memory = MemoryBank.empty(SPACE, codec).with_geometries({"plate": SQUARE})
+    for index, image in enumerate(images, 1):
+        memory = memory.with_references([index], ["plate"], memory.codec.encode(image), index)
+    assert run_leave_one_out(memory, ENGINE, "plate", ScoringSettings()).groups.tolist() == [*range(1, 11), 1]
+
+
 @pytest.mark.parametrize("size", [WIDE, (400, 1000), (448, 300), (448, 448)])
 @pytest.mark.parametrize("geometry", [SQUARE, InputGeometry((512, 480), (32, 16, 448, 448))])
 def test_the_cells_of_a_stored_image_are_those_that_it_is_inspected_on(size: Size, geometry: InputGeometry) -> None:
