@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-PEERS = 8  # the most similar references that each reference is held against
-_MIN_PEERS = 5  # with fewer there is no telling what a usual difference is
+PEERS = 8  # the most similar references that each reference is compared with
+_MIN_PEERS = 5  # with fewer, the typical difference is unknown
 _SHARE = 0.15
 _NOTHING = 0.005
 _ALIKE = 3  # of the most alike images, at least one shows another part of the same product
-_ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong image differs by more, and by so many times that one's difference
+_ANOTHER_KIND = 0.5, 2.0  # a dark, blank or wrong image differs by more, and by more than twice that difference
 
 
 def are_near_duplicates(difference: float, typical: float | None) -> bool:
-    """Whether two images are near duplicates: their difference is below 0.15 of the typical one, or below 0.005.
+    """Whether two images are near-duplicates: their difference is below 0.15 of the typical one, or below 0.005.
 
     difference: of the pair, see `reverse_search.differences`. typical: see `typical_difference`.
     """

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from indexer.calibration.conformal import Ranking
 from indexer.scoring.image_statistics import ImageStatistics
 
-MIN_REFERENCES = 8  # with fewer references neither the usual value nor the spread of anything is known
-_TAIL, _TAIL_STD = 0.9, 1.2816  # nine tenths of a normal distribution lie below 1.28 standard deviations
-_BLANK = 1000.0  # by which an image that shows nothing is farther from the usual than any other can be
-_MIN_SCALE = 0.01  # references that are all alike must not make every part unfamiliar
+MIN_REFERENCES = 8  # with fewer, neither the median nor the spread of a statistic is known
+_TAIL, _TAIL_STD = 0.9, 1.2816  # 90 % of a normal distribution lie below 1.28 standard deviations
+_BLANK = 1000.0  # added for a blank image: more than any other image can differ from the median
+_MIN_SCALE = 0.01  # so that references that are all alike do not make every part unfamiliar
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,14 @@ class Novelty:
 
     @classmethod
     def from_statistics(cls, statistics: Sequence[ImageStatistics]) -> Novelty:
-        """From the leave-one-out measures of the references."""
+        """From the leave-one-out statistics of the references."""
         values = np.array([_components(statistic) for statistic in statistics], np.float64).reshape(-1, 3)
         if len(values) == 0:
             return cls(np.zeros(3), np.ones(3), Ranking.from_values(()))
         ordered = np.sort(values, axis=0)
         typical, tail = (ordered[position] for position in _quantile_positions(len(values)))
-        # A new image is no part of what it is held against; neither must a reference be, or it would seem more usual
-        # than a new one like it: each is held against the median and the tail of the others.
+        # A new image does not count among those that it is compared with. Nor must a reference, or it would seem more
+        # typical than a new image like it: each is compared with the median and the tail of the others.
         rank = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")  # (n, 3)
         excluded = [
             np.where(rank <= position, ordered[min(position + 1, len(values) - 1)], ordered[position])
@@ -73,12 +73,12 @@ class Novelty:
 
 
 def _quantile_positions(count: int) -> tuple[int, int]:
-    """Where in ascending order the median and nine tenths lie."""
+    """The positions of the median and of the 90 % quantile, in ascending order."""
     return (count - 1) // 2, min(count - 1, round(_TAIL * count))
 
 
 def _scale(upper: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From the distance between the median and nine tenths, a standard deviation if the upper half were normal."""
+    """From the distance between the median and the 90 % quantile, the standard deviation of a normal upper half."""
     return np.maximum(upper / _TAIL_STD, _MIN_SCALE)
 
 

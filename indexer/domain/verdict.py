@@ -33,7 +33,7 @@ class DecisionSettings:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on an image, with what it was held against; each None while nothing is calibrated.
+    """The verdict on an image, with the values and thresholds behind it; each None while nothing is calibrated.
 
     threshold: of the score. p_value: of the score. region_threshold: what a pixel of the map must exceed to be part of
     a region. novelty, novelty_threshold, novelty_p_value: the statistic of `Novelty`, its threshold, its p-value.

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from indexer.encoders.base import Encoder, grid_of
 
-_OVERLAP = 8  # cells that neighbouring windows share at least
+_OVERLAP = 8  # cells that neighbouring windows share at least, unless they are that short
 _HALO = 2  # cells at a window's border that are not used: a filter sees 24 pixels beyond a cell there
 _CELLS_AT_ONCE = 4096  # cells of the windows that are encoded together, which bounds the working memory
 
@@ -32,9 +32,9 @@ class _Window:
 def encode_in_windows(encoder: Encoder, image: torch.Tensor) -> torch.Tensor:
     """uint8 (3, H, W) → patches float32 (1, layers, cells, dim), of unit length, on the encoder's device.
 
-    Every window has at most `encoder.max_pass_cells` cells. Windows overlap by a quarter of their length, and their
-    weights fall linearly to 0 towards a border inside the image, so that a cell's features change gradually from one
-    window's to the next's. Beside the features themselves, memory is taken for a few windows only.
+    Every window has at most `encoder.max_pass_cells` cells. Windows overlap by a quarter of their length or 8 cells.
+    Their weights fall linearly to 0 towards a border inside the image, so that features change gradually from one
+    window to the next. Beside the features themselves, memory is taken for a few windows only.
     """
     patch = encoder.space.patch
     rows, columns = grid_of(image[None], patch)

@@ -130,7 +130,7 @@ class DeviceCodeCache:
             yield pool.acquire(table, slots, rows, positions)
 
     def _pool(self, shape: tuple[int, ...]) -> _Pool:
-        """The slots of this shape, from now on the last used ones."""
+        """The slots of this shape, which become the most recently used ones. DeviceMemoryFull."""
         pool = self._pools.pop(shape, None) or _Pool(self._device, shape)
         if pool.slot_bytes > self._budget:
             raise DeviceMemoryFull(

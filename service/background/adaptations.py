@@ -36,7 +36,7 @@ _MIN_REFERENCES = 512  # references, if there are so many: more only when the fa
 class _Wanted:
     """Images of one encoding that a category has met. adaptation: the latest one; None before the first.
 
-    geometry: what of images that looked at. waiting: done once there is an adaptation, or none can be made.
+    geometry: that it was made under. waiting: done once there is an adaptation, or none can be made.
     """
 
     adaptation: Adaptation | None = None

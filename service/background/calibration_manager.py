@@ -34,7 +34,7 @@ T = TypeVar("T")
 class CalibrationBasis:
     """What a calibration depends on: the category's live references, how they are encoded and how they are scored.
 
-    geometry: what of images is looked at; None of the memory's own, as categories had it before each had its own.
+    geometry: of the category; None for the memory's own, which categories had before each had one of its own.
     """
 
     references: tuple[int, ...]

@@ -51,8 +51,8 @@ _UNUSABLE = (
 class Evaluations:
     """The task. Images are decoded on its own thread; each is encoded and searched for as an image that comes in is.
 
-    What was inspected stays, so that a restart goes on where it was. An evaluation that references, settings or images
-    have overtaken is given up for a new one.
+    Results are stored, so that a restart continues where it stopped. When references, settings or images change, the
+    evaluation is abandoned for a new one.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ log = logging.getLogger("touchstone")
 class GeometryChanges:
     """The task. Images are decoded on its own thread; each goes through the encoder behind all other work.
 
-    What was encoded stays, so that a restart goes on where it was. A change whose images cannot all be read waits with
-    its reason, and is looked at again in every round.
+    Encoded references are stored, so that a restart continues where it stopped. A change whose images cannot all be
+    read waits, with the reason, and is tried again in every round.
     """
 
     def __init__(self, resources: InferenceResources, calibrations: CalibrationManager) -> None:

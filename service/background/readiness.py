@@ -21,9 +21,9 @@ log = logging.getLogger("touchstone")
 
 CHECK_SECONDS = 2.0
 _FRESH_SECONDS = 3.0  # for which images that went through the encoder show that it works
-_ROUND_SECONDS = 1.0  # that a round waits for the encoder; what takes longer is looked at by the next
+_ROUND_SECONDS = 1.0  # that a round waits for the encoder; the next one checks what takes longer
 _STUCK_SECONDS = 30.0  # without anything finished, while something waits
-_STALE_SECONDS = 60.0  # after which a check tells nothing any more
+_STALE_SECONDS = 60.0  # after which a check is too old to count
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def reading_of_parts(published: PublishedState, category: str | None, stated: Bi
 async def reading_of_references(
     published: PublishedState, category: str, stated: BitDepth | None, decoder: Decoder, upload: Upload
 ) -> tuple[Reading, bool]:
-    """How images that are to become references are read, and whether the bit depth was told from their values."""
+    """How images that are to become references are read, and whether the bit depth was inferred from their values."""
     profile = published.profiles.get(category, Profile())
     depth = stated or published.settings.get(category, CategorySettings()).bit_depth
     largest = await decoder.largest(upload) if depth is None and profile.depths_are_open else None
@@ -57,7 +57,7 @@ def notices_of_references(
 ) -> list[tuple[Notice, ...]]:
     """What people should know of how each of some new references was read.
 
-    profile: of the references that there are. inferred: whether the bit depth was told from their values.
+    profile: of the references that there are. inferred: whether the bit depth was inferred from their values.
     """
     originals = [image.original for image in images]
     profile = profile.with_groups(

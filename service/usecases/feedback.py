@@ -52,13 +52,13 @@ def _defect_classes(state: AppState, category: str | None) -> tuple[str, ...]:
 async def mark_as_good(
     state: AppState, inspection: Inspection, lease: Lease, *, confirm: bool, role: Role
 ) -> Inspection:
-    """Make an inspected image a reference of its category, and keep that the part was called good, together.
+    """Label an inspected part `good` and make its image a reference of its category, in one transaction.
 
     An operator's label is kept, and waits for review before the image becomes a reference: always where the category
     has it so (`review_feedback`), else where confirmation is needed.
-    lease: for the image's bytes. confirm: the person knows what it would do. role: the person's.
+    lease: for the image's bytes. confirm: whether the person confirms the effect. role: the person's.
     ConfirmationNeeded when it would move the threshold far or does not look like the product, ConfirmationForbidden
-    when this role may not confirm that; Conflict, and ImageRejected.
+    when this role may not confirm that; Conflict, ImageRejected, OriginalUnreadable, and GeometryInactive.
     """
     category = inspection.category
     if category is None or inspection.image_sha256 is None or inspection.image_suffix is None:
@@ -122,7 +122,7 @@ async def _effect(
         raise MemoryInactive("the memory was switched while the image was encoded")
     settings = published.settings.get(category, CategorySettings())
     calibration = state.calibrations.of(category)
-    # What is held against the calibration is scored as it was, with its layer weights.
+    # The calibration's references were scored with its layer weights: so is the image that is compared with them.
     scoring = with_calibrated_weights(settings.scoring, calibration)
     screening = Screening(published.memory, state.engine, category, scoring, [encoded], [inspection.filename])
     compared = await asyncio.wrap_future(state.worker.submit_screening(lambda _: screening.compare(0)))

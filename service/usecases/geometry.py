@@ -13,7 +13,7 @@ from indexer.search.cost import GeometryCost, check_memory, cost_of
 from service.errors import InvalidSetting
 from service.state import AppState
 
-_REFERENCES = 150  # to count with while nobody says how many there will be
+_REFERENCES = 150  # assumed unless the request says how many there will be
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ async def requested_geometry(state: AppState, category: str, choice: GeometryCho
 async def change_geometry(state: AppState, category: str, geometry: InputGeometry) -> None:
     """Begin to inspect a category in another way; its present geometry serves until all references are encoded.
 
-    A change that is under way is given up for this one. CategoryNotFound.
+    A change in progress is cancelled. CategoryNotFound.
     """
     memory_id = state.reference_store.published.memory_id
     await asyncio.to_thread(state.reference_store.catalogue.geometries.prepare, memory_id, category, geometry.to_json())
