@@ -1,8 +1,20 @@
 """`python -m indexer` is `touchstone index`."""
 
-import typer
+from __future__ import annotations
 
-from indexer.cli.index import index
+from collections.abc import Callable
+from typing import Any
+
+from indexer.cli.process import run_process
+
+
+def _loaded() -> Callable[[], Any]:
+    import typer
+
+    from indexer.cli.index import index
+
+    return lambda: typer.run(index)
+
 
 if __name__ == "__main__":
-    typer.run(index)
+    run_process(_loaded)

@@ -40,7 +40,9 @@ class S3Location:
 
 
 def location_of(text: str) -> Path | S3Location:
-    """A folder, or what a URL names. ObjectStorageError."""
+    """A folder, or what a URL names. ObjectStorageError; also for an empty text, which is not the current folder."""
+    if not text:
+        raise ObjectStorageError("the name of the folder is empty: give a folder or s3://BUCKET/PREFIX")
     return S3Location.from_url(text) if "://" in text else Path(text)
 
 

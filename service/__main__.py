@@ -1,8 +1,20 @@
 """`python -m service` is `touchstone serve`."""
 
-from service.cli.serve import serve
+from __future__ import annotations
 
-if __name__ == "__main__":
+from collections.abc import Callable
+from typing import Any
+
+from indexer.cli.process import run_process
+
+
+def _loaded() -> Callable[[], Any]:
     import typer
 
-    typer.run(serve)
+    from service.cli.serve import serve
+
+    return lambda: typer.run(serve)
+
+
+if __name__ == "__main__":
+    run_process(_loaded)

@@ -36,7 +36,8 @@ def serve(settings: Settings, backend: Backend | None = None) -> None:
     logs.configure(settings.log_format)
     _check_address(settings.host, settings.port)
     # uvicorn raises the signal again once it has finished; being asked to stop is not a failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     with ThreadPoolExecutor(1) as beside:
         # Importing the routes takes half a second, in which the encoder and the memory are read.
         importing = beside.submit(_application)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class DataFolder:
     def created(cls, root: Path, database_url: str | None = None) -> DataFolder:
         """The folder of that name, created if there is none. Raises BeingRestored, UnsupportedDatabase and OSError."""
         folder = cls._named(root, database_url)
-        root.mkdir(parents=True, exist_ok=True)
+        _make(root)
         folder._check_whole()
         return folder
 
@@ -54,17 +55,30 @@ class DataFolder:
     def restored(cls, root: Path, database_url: str | None = None) -> Iterator[DataFolder]:
         """A new folder, or one whose restore was cut off, which nothing else opens until the block has ended well.
 
-        Raises FileExistsError when there is anything else in the folder.
+        Raises FileExistsError when there is anything else in the folder, and BeingRestored when another process
+        restores into it.
         """
         folder, mark = cls._named(root, database_url), root / RESTORE_MARKER
-        if root.is_dir() and any(root.iterdir()) and not mark.exists():
-            raise FileExistsError(f"{root} is not empty: restore into a new folder")
-        root.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-        sync_folder(root)
-        yield folder
-        mark.unlink()
-        sync_folder(root)
+        not_empty = FileExistsError(f"{root} is not empty: restore into a new folder")
+        another = BeingRestored(f"another process restores into {root}")
+        _make(root)
+        try:
+            marked = mark.open("r+" if any(root.iterdir()) else "x")
+        except FileNotFoundError:
+            raise not_empty from None
+        except FileExistsError:
+            raise another from None
+        with marked:
+            try:
+                fcntl.flock(marked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise another from None
+            if not mark.exists():  # the other process has finished just now
+                raise not_empty
+            sync_folder(root)
+            yield folder
+            mark.unlink()
+            sync_folder(root)
 
     @property
     def lock(self) -> StoreLock:
@@ -80,3 +94,11 @@ class DataFolder:
     def _check_whole(self) -> None:
         if (self.root / RESTORE_MARKER).exists():
             raise BeingRestored(f"{self.root} is not completely restored: complete `touchstone restore` first")
+
+
+def _make(root: Path) -> None:
+    if root.is_symlink() and not root.exists():
+        raise NotADirectoryError(f"{root} is a link to nothing: it cannot be a data folder")
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"{root} is not a folder")
+    root.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ def geometry_choice(
             on_mismatch=chosen,
         )
     except GeometryError as error:
-        fail(str(error))
+        fail(error)
 
 
 def pixels(option: str, text: str) -> tuple[int, int]:

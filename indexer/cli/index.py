@@ -175,7 +175,7 @@ def index(
         OSError,
         ValueError,
     ) as error:
-        fail(str(error))
+        fail(error)
     _summarise(console, reports, listing.ignored)
     for advice in advised:
         console.print(advice, soft_wrap=True)

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="DataSettings")
 
-Data = Annotated[Path | None, typer.Option(help="Data folder [TOUCHSTONE_DATA; default: touchstone-data].")]
+
+def named_folder(text: str) -> Path:
+    """A folder of the command line: an empty name, such as of a variable that is not set, is not the current folder."""
+    if not text:
+        raise typer.BadParameter("the name of the folder is empty")
+    return Path(text)
+
+
+Data = Annotated[
+    Path | None,
+    typer.Option(parser=named_folder, metavar="PATH", help="Data folder [TOUCHSTONE_DATA; default: touchstone-data]."),
+]
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(help="Catalogue's SQLAlchemy URL [TOUCHSTONE_DATABASE_URL; default: SQLite in the data folder]."),
@@ -83,7 +94,15 @@ def bit_depth_option(bits: int | None) -> BitDepth | None:
     return depth
 
 
-def fail(message: str) -> NoReturn:
+def fail(reason: str | Exception) -> NoReturn:
     """One line on standard error, and exit code 2."""
-    print(f"touchstone: {' '.join(message.split())}", file=sys.stderr)
+    print(f"touchstone: {' '.join(_described(reason).split())}", file=sys.stderr)
     raise typer.Exit(2)
+
+
+def _described(reason: str | Exception) -> str:
+    """One error, for a person: of the system's the file and what is wrong with it, of a database's its own words."""
+    if isinstance(reason, OSError) and reason.strerror:
+        files = " → ".join(os.fsdecode(name) for name in (reason.filename, reason.filename2) if name)
+        return f"{files}: {reason.strerror}" if files else reason.strerror
+    return str(getattr(reason, "orig", None) or reason)  # SQLAlchemy adds the statement and a link

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def copy(source: Path, target: Path, sha256: str | None) -> Content:
 
 def write_pieces(pieces: Iterator[bytes], target: Path, sha256: str | None) -> Content:
     """Write a file durably, as `copy` does. pieces: as of `pieces_of`."""
-    temporary = target.with_name(f"{target.name}.tmp")
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")  # another process may write the same file
     first = next(pieces)  # before a folder is made for it
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0

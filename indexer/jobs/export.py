@@ -96,8 +96,7 @@ def export(
     """
     if isinstance(target, S3Location):
         return _write(folder, categories, ExportedBucket(target, read_all=read_all), settings, space, progress)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ExportError(f"{target} is not empty: export into a new folder")
+    _check_new(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         made = Path(temporary) / target.name
@@ -105,9 +104,17 @@ def export(
         (made / ORIGINALS).mkdir()
         (made / SEGMENTS).mkdir()
         report = _write(folder, categories, _NewFolder(made), settings, space, progress)
+        _check_new(target)  # another export may have been quicker
         made.rename(target)
         sync_folder(target.parent)
     return report
+
+
+def _check_new(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ExportError(f"{target} is not a folder: export into a new one")
+    if target.is_dir() and any(target.iterdir()):
+        raise ExportError(f"{target} is not empty: export into a new folder")
 
 
 def _write(

@@ -136,7 +136,7 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
     try:
         yield settings
     except (BackupError, ObjectStorageError, CatalogueError, DatabaseError, OSError) as error:
-        fail(str(error))
+        fail(error)
 
 
 def _at_most(error: float) -> str:

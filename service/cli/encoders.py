@@ -82,7 +82,7 @@ def fetch(
 
             path = download(name, folder, report)
     except (EncoderError, OSError) as error:
-        fail(str(error))
+        fail(error)
     say = printer().print
     say(f"{name} is in {path}: TOUCHSTONE_ENCODER={path}", soft_wrap=True)
     sums = "sha256sum -c SHA256SUMS" if path.is_dir() else f"sha256sum -c {path.name}.sha256"

@@ -168,7 +168,7 @@ def evaluate(
         report.show(console)
         console.print(f"Written to {out}: report.md, report.csv, report.json{', plots' * plots}")
     except (EncoderError, DatasetError, ClusterError, OSError, ValueError) as error:
-        fail(str(error))
+        fail(error)
     if report.dataset.left_out:
         raise typer.Exit(1)
 

@@ -43,6 +43,7 @@ def export(
     settings = read_settings(DataSettings, data=data, encoder=encoder, database_url=database_url)
     # torch takes seconds to import; --help should not.
     from indexer.catalogue.data_folder import DataFolder
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.domain.errors import (
         CatalogueError,
         CategoryNotFound,
@@ -72,10 +73,11 @@ def export(
         FeatureSpaceMismatch,
         CategoryNotFound,
         CatalogueError,
+        DatabaseError,
         ObjectStorageError,
         OSError,
     ) as error:
-        fail(str(error))
+        fail(error)
     files = done.manifest.files
     size = sum(file.bytes for file in files.values())
     listed = ", ".join(f"{name} ({count} references)" for name, count in done.manifest.references.items())

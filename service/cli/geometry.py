@@ -74,7 +74,7 @@ def advise(
         pace = measure_pace(loaded, choose_engine(loaded.device), codec)
         cost = cost_of(geometry, image_size, references, CategorySettings().k, pace, loaded.space, codec)
     except (GeometryError, EncoderError, CatalogueError, OSError, ValueError) as error:
-        fail(str(error))
+        fail(error)
     rows, columns = geometry.grid(loaded.space.patch)
     table = Table(show_header=False)
     table.add_row("inspected size", f"{geometry.described}, {rows} × {columns} cells")
@@ -107,7 +107,7 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
             geometries = {} if memory is None else catalogue.geometries.active(memory.id)
             changes = () if memory is None else catalogue.geometries.changes(memory.id)
     except (CatalogueError, OSError) as error:
-        fail(str(error))
+        fail(error)
     table = Table("Category", "Inspected size", "Share of the image", "Other aspect ratios", "Changing to")
     pending = {change.record.category: change for change in changes}
     for name, text in sorted(geometries.items()):

@@ -83,6 +83,7 @@ def _api_keys(data: Path | None, database_url: str | None) -> Iterator[ApiKeys]:
     from indexer.catalogue.api_keys import ApiKeys
     from indexer.catalogue.data_folder import DataFolder
     from indexer.catalogue.database import open_database
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.catalogue.transactions import Transactions
     from indexer.domain.errors import CatalogueError
 
@@ -93,5 +94,5 @@ def _api_keys(data: Path | None, database_url: str | None) -> Iterator[ApiKeys]:
             yield ApiKeys(transactions)
         finally:
             transactions.close()
-    except (CatalogueError, OSError) as error:
-        fail(str(error))
+    except (CatalogueError, DatabaseError, OSError) as error:
+        fail(error)

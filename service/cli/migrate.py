@@ -23,5 +23,5 @@ def migrate(data: Data = None, database_url: DatabaseUrl = None) -> None:
     try:
         Catalogue.migrate(DataFolder.created(settings.data, settings.database_url).database)
     except (CatalogueError, DatabaseError, OSError, ValueError) as error:
-        fail(str(error))
+        fail(error)
     typer.echo("The catalogue is up to date.")

@@ -29,6 +29,7 @@ def prune(
     # SQLAlchemy and what comes with it take seconds to import; --help should not.
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
+    from indexer.catalogue.database_errors import DatabaseError
     from indexer.domain.errors import CatalogueError
     from indexer.history.pruner import Pruner
 
@@ -53,8 +54,8 @@ def prune(
                     print(f"{pending.count} files are still to be deleted: a recording or a backup was running")
         finally:
             catalogue.close()
-    except (CatalogueError, OSError) as error:
-        fail(str(error))
+    except (CatalogueError, DatabaseError, OSError) as error:
+        fail(error)
     for line in failed:
         print(line, file=sys.stderr)
     if failed:

@@ -115,7 +115,7 @@ def rebuild(
         _say(f"{unreadable}: restore them from a backup, or use --drop-unreadable. All other images are encoded.")
         raise typer.Exit(1) from None
     except (EncoderError, FeatureSpaceMismatch, CatalogueError, DatabaseError, OSError, ValueError) as error:
-        fail(str(error))
+        fail(error)
     for line in summary:
         _say(line)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.cli.options import Data, DatabaseUrl, EncoderName, Ray, fail, read_settings
+from indexer.cli.options import Data, DatabaseUrl, EncoderName, Ray, fail, named_folder, read_settings
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -37,7 +37,11 @@ def serve(
     ] = None,
     copy: Annotated[
         Path | None,
-        typer.Option(help="Folder on this machine for a copy of the export in a bucket, renewed at each start."),
+        typer.Option(
+            parser=named_folder,
+            metavar="PATH",
+            help="Folder on this machine for a copy of the export in a bucket, renewed at each start.",
+        ),
     ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Detect only: record and change nothing [TOUCHSTONE_READ_ONLY].")
@@ -113,7 +117,7 @@ def serve(
             TracingUnavailable,
             OSError,
         ) as error:
-            fail(str(error))
+            fail(error)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from indexer.encoders import Encoder, EncoderSettings, load_encoder
 from indexer.references.reference_store import ReferenceStore
-from service.cli import app
+from service.cli.app import app
 from tests.helpers.forked import ForkedProcess
 
 

@@ -9,7 +9,7 @@ import faiss  # noqa: F401
 import psycopg  # noqa: F401
 
 import indexer.catalogue.migrations  # noqa: F401
-import service.cli
+import service.cli.app
 import service.server  # noqa: F401
 import touchstone_line_agent.agent  # noqa: F401
 from service.app import api_routes

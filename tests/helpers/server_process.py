@@ -14,7 +14,7 @@ from types import TracebackType
 
 import httpx
 
-from service.cli import app
+from service.cli.app import app
 from tests.helpers.forked import ForkedProcess
 from tests.helpers.new_catalogue import new_data_folder
 

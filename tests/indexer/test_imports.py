@@ -43,7 +43,7 @@ def test_the_catalogue_loads_neither_torch_nor_opencv() -> None:
 def test_listing_keys_loads_what_keys_need_only(tmp_path: Path) -> None:
     def modules_of(*command: str) -> set[str]:
         arguments = [*command, "--data", str(tmp_path)]
-        return modules_after(f"from service.cli import app; app({arguments!r}, standalone_mode=False)")
+        return modules_after(f"from service.cli.app import app; app({arguments!r}, standalone_mode=False)")
 
     modules_of("migrate")
     modules = modules_of("keys", "list")
@@ -54,14 +54,14 @@ def test_listing_keys_loads_what_keys_need_only(tmp_path: Path) -> None:
 
 
 def test_help_loads_no_settings_and_no_database() -> None:
-    packages = loaded("from service.cli import app; app(['--help'], standalone_mode=False)")
+    packages = loaded("from service.cli.app import app; app(['--help'], standalone_mode=False)")
     assert "typer" in packages
     assert (HEAVY | {"pydantic", "pydantic_settings", "sqlalchemy", "fastapi", "httpx"}) & packages == set()
 
 
 def test_listing_published_encoders_loads_no_torch(tmp_path: Path) -> None:
     command = ["encoders", "--folder", str(tmp_path)]
-    packages = loaded(f"from service.cli import app; app({command!r}, standalone_mode=False)")
+    packages = loaded(f"from service.cli.app import app; app({command!r}, standalone_mode=False)")
     assert "huggingface_hub" in packages
     assert {"torch", "transformers", "cv2", "faiss", "sqlalchemy", "fastapi"} & packages == set()
 

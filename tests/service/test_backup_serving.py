@@ -17,7 +17,7 @@ from indexer.jobs.backup import backup
 from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify
 from indexer.references.reference_store import ReferenceStore
-from service.cli import app
+from service.cli.app import app
 from tests.helpers.commands import opened, touchstone
 from tests.helpers.http_service import files
 from tests.helpers.part_folders import folder_of

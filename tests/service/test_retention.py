@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.verify import verify
-from service.cli import app
+from service.cli.app import app
 from tests.helpers.commands import started
 from tests.helpers.http_service import check_problem, files
 from tests.helpers.metrics import scrape, value

@@ -35,7 +35,7 @@ def look():
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=look, daemon=True).start()
-from service.cli import app
+from service.cli.app import app
 app(["serve", "--open", "--data", {data!r}, "--port", "{port}"])
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from indexer.jobs.backup import backup
 from indexer.jobs.backup_archive import Archive, SavedFile
 from indexer.jobs.backup_report import BackupReport
 from indexer.jobs.backup_store import BackupError
+from indexer.jobs.checked_files import write_pieces
 from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify, verify_backup
 from indexer.references.reference_store import ReferenceStore
@@ -26,6 +28,20 @@ from tests.helpers.random_features import feature_space
 
 def quiet(done: int, total: int) -> None:
     assert done <= total
+
+
+def test_two_backups_at_once_write_each_file_whole(tmp_path: Path) -> None:
+    target = tmp_path / "saved.png"
+
+    def pieces() -> Iterator[bytes]:
+        yield b"first, "
+        write_pieces(iter((b"first, ", b"second", b"")), target, None)  # another process, in the middle of this one
+        yield b"second"
+        yield b""
+
+    assert write_pieces(pieces(), target, None).bytes == len(b"first, second")
+    assert target.read_bytes() == b"first, second"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_backup_is_restored_into_the_other_kind_of_database(

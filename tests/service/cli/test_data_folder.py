@@ -11,7 +11,7 @@ import typer
 
 from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import BeingRestored
-from service.cli import app
+from service.cli.app import app
 from tests.helpers.commands import opened, touchstone
 from tests.helpers.part_folders import folder_of
 
@@ -86,6 +86,50 @@ def test_a_folder_that_is_being_restored_is_left_alone(tmp_path: Path, command: 
     assert tree(tmp_path) == before
     with pytest.raises(BeingRestored):
         DataFolder.existing(data)
+
+
+@pytest.mark.parametrize("command", CREATING.values(), ids=CREATING)
+@pytest.mark.parametrize("kind", ["file", "link to nothing"])
+def test_what_is_no_folder_becomes_no_data_folder(tmp_path: Path, command: list[str], kind: str) -> None:
+    data = tmp_path / "data"
+    folder_of(tmp_path / "parts", ".", disc=1)
+    if kind == "file":
+        data.touch()
+    else:
+        data.symlink_to("nowhere")
+    before = tree(tmp_path)
+    done = touchstone(*given(command, tmp_path), data=data)
+    assert done.exit_code == 2, done.output
+    assert f"{data} is {'not a folder' if kind == 'file' else 'a link to nothing'}" in done.stderr.splitlines()[-1]
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([*command, "--data", ""] for command in (*READING.values(), *CREATING.values())),
+        ["backup", ""],
+        ["restore", ""],
+        ["verify", "--backup", ""],
+        ["export", "disc", "--to", ""],
+        ["index", ""],
+        ["serve", "--from", "", "--read-only"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_name_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """As a script gives that names a folder by a variable which is not set."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    data = tmp_path / "data"
+    assert touchstone("migrate", data=data).exit_code == 0
+    done = touchstone(*given(command, tmp_path), data=data)
+    assert done.exit_code == 2, done.output
+    assert "the name of the folder is empty" in done.stderr
+    assert not tree(inside)
 
 
 ODD_NAMES = [

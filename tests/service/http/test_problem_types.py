@@ -21,6 +21,8 @@ from service.http.problems import PROBLEMS, to_problem
 NEVER = {
     "indexer.domain.errors.ObjectStorageError": "of the commands backup, index, restore and verify",
     "indexer.jobs.backup_store.BackupError": "of the commands backup, restore and verify",
+    "indexer.cli.process._Signalled": "ends a command",
+    "indexer.cli.process._OutputLost": "ends a command",
     "indexer.jobs.exported_folder.ExportError": "of the commands export and serve",
     "indexer.jobs.checked_files.FileFault": "of the commands backup, restore and verify",
     "indexer.jobs.folder_layout.NothingToIndex": "of the command index",
