@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: a server and the demo on it."""
     parser = argparse.ArgumentParser(prog="python -m clients.demo", description=__doc__, parents=[option_parser()])
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
     port, log, finished = free_port(), options.out / "server.log", threading.Event()
     print(f"Starting a server on port {port}; its log is {log}", flush=True)
     with service_process(options.out / "data", log, port) as process:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -250,7 +250,7 @@ def run_demo(url: str, plan: Plan, timeout: float) -> int:
     except ServerUnreachable as failure:
         print(f"demo: {failure}", file=sys.stderr)
         return 2
-    except DemoFailed as failure:
+    except (DemoFailed, OSError) as failure:  # such as a folder that cannot be written
         print(f"demo: {failure}", file=sys.stderr)
         return 1
     mean = _mean(results)
@@ -262,14 +262,29 @@ def run_demo(url: str, plan: Plan, timeout: float) -> int:
     return 0
 
 
+def _at_least(minimum: int) -> Callable[[str], int]:
+    """An option's type."""
+
+    def number(text: str) -> int:
+        if (value := int(text)) < minimum:
+            raise argparse.ArgumentTypeError(f"{value} is below {minimum}")
+        return value
+
+    return number
+
+
 def option_parser() -> argparse.ArgumentParser:
     """The options shared with `python -m clients.demo`."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
         "--out", type=Path, default=Path("demo-output"), help="folder for results (default demo-output)"
     )
-    parser.add_argument("--references", type=int, default=Plan.references, help="references per product (default 50)")
-    parser.add_argument("--tests", type=int, default=Plan.tests, help="good and as many defective parts (default 24)")
+    parser.add_argument(
+        "--references", type=_at_least(2), default=Plan.references, help="references per product (default 50)"
+    )
+    parser.add_argument(
+        "--tests", type=_at_least(1), default=Plan.tests, help="good and as many defective parts (default 24)"
+    )
     parser.add_argument(
         "--seed", type=int, default=Plan.seed, help="another seed, another day's production (default 0)"
     )

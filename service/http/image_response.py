@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query, Response
@@ -34,8 +35,12 @@ _QUALITY = 88
 async def image_response(
     files: ThreadPool, data: bytes, suffix: str, side: int | None, limits: ImageLimits
 ) -> Response:
-    """A kept image's bytes; with a side, upright, no larger than that, as JPEG."""
+    """A kept image's bytes; with a side, upright, no larger than that, as JPEG.
+
+    limits: those of uploads, but for the smallest side: the thumbnail of a long, narrow image may be a pixel wide.
+    """
     if side is None:
         return Response(data, media_type=MEDIA_TYPES[suffix], headers=IMMUTABLE_HEADERS)
-    smaller = await files(lambda: encode_jpeg(downscale(decode_image(data, limits), side), _QUALITY))
+    shown = replace(limits, min_side=1)
+    smaller = await files(lambda: encode_jpeg(downscale(decode_image(data, shown), side), _QUALITY))
     return Response(smaller, media_type="image/jpeg", headers=IMMUTABLE_HEADERS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clients.demo import contact_sheet
+from clients.demo.__main__ import main as demo
 from clients.demo.factory import PRODUCTS, Sample, defect_kinds, main, render_defective, render_good, write_mvtec
 from clients.demo.run import measure, to_map_geometry
 from clients.demo.server import InputGeometry, InspectedPart, encode_png
@@ -145,3 +146,22 @@ def test_perfect_detections_have_perfect_measurements() -> None:
     assert (result.image_auroc, result.pixel_auroc) == (1.0, 1.0)
     assert (result.good_passed, result.good, result.defects_caught, result.defective) == (1, 1, 1, 2)
     assert (result.p50_ms, result.p95_ms) == (10.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--references", "1"), 2, "argument --references: 1 is below 2"),
+        (("--tests", "0"), 2, "argument --tests: 0 is below 1"),
+        (("--out", "/proc/results"), 1, "demo: [Errno 2] No such file or directory: '/proc/results'"),
+    ],
+)
+def test_a_demo_that_cannot_be_run_says_why(
+    arguments: tuple[str, ...], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        returned: object = demo(arguments)
+    except SystemExit as ended:
+        returned = ended.code
+    assert returned == code
+    assert message in capsys.readouterr().err.splitlines()[-1]

@@ -6,9 +6,11 @@ import contextlib
 import csv
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -189,6 +191,46 @@ def test_an_agent_starts_on_a_full_disk_and_completes_what_was_undecided_when_th
     reasons = {record["part_id"]: record["reason"] for record in records(tmp_path)}
     assert reasons["cut-short"] == "restart"
     assert list(reasons.values()).count("fail-safe") == 3
+
+
+STOPPING = """
+[service]
+url = "{url}"
+[[station]]
+name = "slow"
+deadline_ms = 5000
+source = {{ kind = "folder", path = "{folder}/incoming", poll_interval_ms = 20, settle_ms = 20 }}
+[[station]]
+name = "other"
+deadline_ms = 500
+source = {{ kind = "camera", url = "rtsp://127.0.0.1:{free}/nothing", frame_timeout_ms = 50 }}
+trigger = {{ kind = "http" }}
+"""
+
+
+def test_a_station_whose_gates_are_safe_takes_no_trigger_while_another_finishes_a_part(
+    service: str, tmp_path: Path
+) -> None:
+    answered = threading.Event()
+
+    def respond(path: str, _: str) -> int | None:
+        if path == "/detect":
+            answered.wait(30)
+        return None
+
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "incoming" / "p.png").write_bytes(part(1))
+    with HttpFront(service, respond) as front:
+        agent = Agent(tmp_path, STOPPING.format(url=front.url, folder=tmp_path, free=free_port()))
+        url = f"http://127.0.0.1:{agent.port}/stations/other/trigger"
+        with agent.start() as process:
+            wait_until(lambda: ("/detect", "p.png") in front.requests, "a part is inspected")
+            assert httpx.post(url, timeout=30).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: "stopping" in agent.log.read_text(), "the agent stops")
+            wait_until(lambda: httpx.post(url, timeout=30).status_code == 503, "triggers are refused", 3)
+            answered.set()
+            assert process.wait(30) == 0
 
 
 def run_patched(agent: Agent, patch: str) -> subprocess.Popen[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from indexer.imaging.encode import encode_png
 from tests.helpers.accessibility import assert_accessible
 from tests.helpers.browser import TABLET, inspect
 from tests.helpers.part_images import part
@@ -72,8 +75,9 @@ def test_nothing_is_wider_than_a_tablet_held_across(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
 
 
-def test_nothing_is_cut_or_pushed_out_by_the_longest_names(page: Page, server: ServerProcess) -> None:
-    name, station = f"{'Gehäuseoberteil ' * 7}lackiert", "x" * 128
+@pytest.mark.parametrize("name", [f"{'Gehäuseoberteil ' * 7}lackiert", "W" * 128])
+def test_nothing_is_cut_or_pushed_out_by_the_longest_names(page: Page, server: ServerProcess, name: str) -> None:
+    station = "x" * 128
     server.teach(name, part(2710, kind=1))
     files = [("images", (f"{'f' * 180}.png", part(2711, kind=1), "image/png"))]
     form = {"category": name, "station": station, "part_id": "7" * 128}
@@ -85,6 +89,9 @@ def test_nothing_is_cut_or_pushed_out_by_the_longest_names(page: Page, server: S
         "/#/review",
         f"/#/history?station={station}",
         "/#/categories",
+        f"/#/categories/{quote(name)}",
+        f"/#/categories?new={quote(name)}",
+        "/#/categories/plate",  # of which a reference is said to be one of the other's
         "/#/system",
         "/operator",
     ):
@@ -94,7 +101,20 @@ def test_nothing_is_cut_or_pushed_out_by_the_longest_names(page: Page, server: S
     image = page.locator(".last-part .warmed").bounding_box()
     assert image is not None
     assert image["height"] > 150, "the part's image has no room beside its names"
+    page.goto("about:blank")
     server.client.delete(f"/categories/{name}").raise_for_status()
+
+
+def test_a_long_narrow_image_leaves_the_page_as_long_as_others(page: Page, server: ServerProcess) -> None:
+    narrow = np.full((3000, 20, 3), 90, np.uint8)
+    narrow[::7] = 200
+    for pixels in (narrow, narrow.transpose(1, 0, 2)):  # as a line-scan camera takes them
+        files = [("images", ("strip.png", encode_png(np.ascontiguousarray(pixels)), "image/png"))]
+        response = server.client.post("/detect", data={"category": "plate"}, files=files).raise_for_status()
+        page.goto(f"/#/history/{response.json()['results'][0]['id']}")
+        expect(page.get_by_role("img", name="This part")).to_be_visible()
+        expect(page.locator(".stage img.part[src^=blob]")).to_be_attached()
+        assert page.evaluate("document.documentElement.scrollHeight / innerHeight") < 5
 
 
 @pytest.mark.parametrize("language", ["en-GB", "de-DE"])

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.helpers.accessibility import assert_accessible
-from tests.helpers.browser import TABLET, inspect
+from tests.helpers.browser import TABLET, Watched, inspect
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
 
@@ -76,3 +76,14 @@ def test_a_chinese_word_is_not_broken_in_the_review_queue(page: Page, server: Se
     box = word.bounding_box()
     assert box is not None
     assert box["height"] < 40
+
+
+def test_texts_are_asked_for_again_where_the_service_was_too_busy_for_them(
+    watched: tuple[Page, Watched],
+) -> None:
+    page, seen = watched
+    seen.expected.add(503)
+    answers = [{"status": 503, "json": {"type": "/problems/overloaded", "title": "Busy", "status": 503}}]
+    page.route("**/strings/*.json", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_())
+    page.goto("/#/history")
+    expect(page.get_by_role("heading", level=1)).to_have_text("History")

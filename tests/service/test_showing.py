@@ -17,6 +17,7 @@ from PIL import Image
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.inspection import Inspection, InspectionFilter
+from indexer.imaging.encode import encode_png
 from tests.helpers.http_service import check_problem, files, onboard
 from tests.helpers.part_images import part
 from tests.helpers.server_process import ServerProcess
@@ -33,6 +34,19 @@ def test_images_can_be_had_smaller_and_are_never_made_larger(taught: TestClient)
     assert (small.format, small.size) == ("JPEG", (40, 36))
     assert opened(taught.get(f"/references/{reference['id']}/image", params={"side": 4000})).size == (160, 144)
     assert taught.get(f"/references/{reference['id']}/image", params={"side": 4}).status_code == 422
+
+
+def test_a_long_narrow_image_is_shown_at_every_size(taught: TestClient) -> None:
+    strip = encode_png(np.full((3000, 20, 3), 90, np.uint8))
+    inspected = taught.post("/detect", data={"category": "disc"}, files=files(strip)).json()["results"][0]
+    for side, size in (
+        (16, (1, 16)),
+        (96, (1, 96)),
+        (192, (1, 192)),
+        (600, (4, 600)),
+    ):  # the first ones of its thumbnail
+        image = opened(taught.get(f"/inspections/{inspected['id']}/image", params={"side": side}))
+        assert image.size == size
 
 
 def test_heat_lies_over_the_whole_image_and_is_hot_where_the_region_is(taught: TestClient) -> None:

@@ -281,9 +281,20 @@ def load(path: Path) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise InvalidConfig([f"{path}: {_line(detail['loc'], detail['msg'])}" for detail in error.errors()]) from None
+        details = error.errors()
+        lines = [_line(detail["loc"], _MESSAGES.get(detail["type"], detail["msg"])) for detail in details]
+        raise InvalidConfig([f"{path}: {line}" for line in lines]) from None
 
 
+# In the words of the file, in the place of pydantic's, by its type of error.
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such setting",
+    "tuple_type": "write [[…]] instead of […]: there can be several",
+    "model_type": "is no table",
+    "model_attributes_type": "is no table",
+    "union_tag_not_found": "kind is missing",
+}
 _KINDS = {"folder", "video", "camera", "genicam", "mqtt", "http", "interval", "webhook", "modbus", "opcua", "csv"}
 
 

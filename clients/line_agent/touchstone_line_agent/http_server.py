@@ -17,7 +17,7 @@ from touchstone_line_agent import config
 from touchstone_line_agent.metrics import Metrics
 from touchstone_line_agent.part_store import PartStore
 from touchstone_line_agent.payloads import decision_payload
-from touchstone_line_agent.station import Station
+from touchstone_line_agent.station import Station, StationStopping
 from touchstone_line_agent.status_page import render_page
 
 _MAX_WAIT_S = 60.0  # of a trigger for its decision
@@ -104,6 +104,9 @@ class _RequestHandler(BaseHTTPRequestHandler):
         future = asyncio.run_coroutine_threadsafe(station.trigger(part_id), self.agent_loop)
         try:
             part, decision = future.result(_MAX_WAIT_S)
+        except StationStopping as error:
+            self._send_json(503, {"error": str(error)})
+            return
         except TimeoutError:
             self._send_json(504, {"error": f"no decision within {_MAX_WAIT_S:g} s"})
             return

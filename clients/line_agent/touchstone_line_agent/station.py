@@ -32,6 +32,10 @@ _FULL_STORE_WAIT_S = 0.2
 _SHUTDOWN_TIMEOUT_S = 5.0  # after the last part's deadline, to store what was sent
 
 
+class StationStopping(Exception):
+    """The station captures no part any more: its gates are to stay in the safe state."""
+
+
 class Station:
     """Runs one station.
 
@@ -63,6 +67,7 @@ class Station:
         self._delivery = Delivery(self.name, self._record_sinks, self._store, metrics, self._status)
         self._in_progress: set[int] = set()  # parts before their deadline, which the backlog leaves alone
         self._capture_lock = asyncio.Lock()
+        self._is_stopping = False
         self._last_decision: asyncio.Future[GateDecision] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         for sink in self._record_sinks:
@@ -106,6 +111,8 @@ class Station:
                 if not isinstance(self._source, Camera):
                     tasks.create_task(self._restart_on_error(SOURCE, partial(self._run_feed, self._source)))
         finally:
+            async with self._capture_lock:  # a part that is being captured is the last one
+                self._is_stopping = True
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self.settings.deadline_ms / 1000 + _SHUTDOWN_TIMEOUT_S)
             await self._gate.shutdown(self.settings.fail_safe)
@@ -129,11 +136,13 @@ class Station:
                 return
 
     async def trigger(self, part_id: str | None = None) -> tuple[Part, GateDecision]:
-        """Capture a part, and return it with its decision as soon as that is sent to the gates."""
+        """Capture a part, and return it with its decision as soon as that is sent to the gates. StationStopping."""
         assert isinstance(self._source, Camera)
         deadline = self._deadline()
         data, fallback = None, None
         async with self._capture_lock:
+            if self._is_stopping:
+                raise StationStopping(f"{self.name}: the agent is stopping")
             try:
                 data = await self._source.capture()
                 self._status.captured()

@@ -9,7 +9,7 @@ import logging
 
 from touchstone_line_agent.config import IntervalTrigger, MqttTrigger
 from touchstone_line_agent.mqtt_connection import MqttConnection
-from touchstone_line_agent.station import Station
+from touchstone_line_agent.station import Station, StationStopping
 
 _CHECK_INTERVAL_S = 0.2
 _MAX_MESSAGE_BYTES = 64 << 10  # searched for a part id
@@ -72,5 +72,9 @@ def _start(station: Station, part_id: str | None) -> None:
 
 def _finish(task: asyncio.Task[object]) -> None:
     _tasks.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, StationStopping):
+        log.warning("a trigger is ignored: %s", error)
+    else:
         log.error("a trigger failed", exc_info=error)

@@ -25,9 +25,11 @@ export async function loadStrings() {
   const file = new URL(`strings/${language}.json`, import.meta.url);
   for (;;) {
     try {
-      words = await (await fetch(file)).json();
+      const answer = await fetch(file);
+      if (!answer.ok) throw new Error(String(answer.status));
+      words = await answer.json();
       break;
-    } catch { // the service went away after it had sent this page
+    } catch { // the service went away after it had sent this page, or is too busy
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
