@@ -191,7 +191,10 @@ class Detector:
         """
         criteria = self.criteria(category, None)
         same_grid = features.grid == own.frame.grid
-        placed = None if same_grid else memory.frame(category, own.frame.placement.image_size)
+        if same_grid:
+            placed = own.frame if memory.geometry_of(category) == own.frame.geometry else None
+        else:
+            placed = memory.frame(category, own.frame.placement.image_size)
         scored = yield from score_steps(memory, self.engine, features, criteria.scoring, category, frame=placed)
         own_distance = mean_distance(own.distances, own.frame, own_settings)
         frame, settings = (own.frame, own_settings) if same_grid else (scored.frame, criteria.scoring)

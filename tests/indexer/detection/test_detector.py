@@ -25,6 +25,23 @@ def on_grid(geometry: InputGeometry, seed: int) -> Features:
     return random_features(feature_space(geometry.grid(16)), 1, seed)
 
 
+def test_a_letterboxed_image_scores_alike_in_another_category_and_as_a_part_of_it() -> None:
+    memory = MemoryBank.empty(feature_space()).with_geometries({"disc": SQUARE, "ring": SQUARE})
+    for reference_id, category in enumerate(("disc", "ring"), 1):
+        encoded = memory.codec.encode(on_grid(SQUARE, reference_id))
+        memory = memory.with_references([reference_id], [category], encoded, reference_id)
+    frame = memory.frame("disc", WIDE_IMAGE)
+    covered = torch.from_numpy(covered_cells(frame.placement, frame.grid).ravel())[None, None, :, None]
+    whole, opposite = on_grid(SQUARE, 9), on_grid(SQUARE, 1)
+    image = Features(whole.global_descriptors, whole.patches * covered, whole.grid)
+    unlike = Features(whole.global_descriptors, -opposite.patches * covered, whole.grid)
+    own = score_image(memory, ENGINE, unlike, SETTINGS, "disc", frame=frame)
+    detector = Detector(ENGINE, lambda _, __: Criteria.of(CategorySettings(), None))
+    [result] = run_batched(ENGINE, memory, [detector.compare(memory, image, "ring", own, SETTINGS)])
+    assert isinstance(result, AlternativeCategory)
+    assert result.score == pytest.approx(score_image(memory, ENGINE, image, SETTINGS, "ring", frame=frame).score)
+
+
 def test_on_another_grid_cells_beside_a_letterboxed_image_do_not_make_it_seem_nearer() -> None:
     memory = MemoryBank.empty(feature_space()).with_geometries({"plate": WIDE, "disc": SQUARE})
     for reference_id, (category, geometry) in enumerate((("plate", WIDE), ("disc", SQUARE)), 1):
