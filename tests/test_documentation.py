@@ -16,14 +16,17 @@ from tests.helpers.http_service import settings
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_setting_is_in_the_settings_page_with_its_meaning() -> None:
+def test_every_setting_is_in_the_settings_page_with_its_default_and_meaning() -> None:
     page = (ROOT / "docs/settings.md").read_text()
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert f"| `TOUCHSTONE_{name.upper()}` |" in page, name
         assert field.description in page, name
-    documented = set(re.findall(r"^\| `TOUCHSTONE_(\w+)`", page, re.MULTILINE))
-    assert documented == {name.upper() for name in Settings.model_fields}
+    documented = dict(re.findall(r"^\| `TOUCHSTONE_(\w+)` \| *(.*?) *\|", page, re.MULTILINE))
+    assert documented == {
+        name.upper(): "" if field.default in (None, "") else f"`{field.default}`"
+        for name, field in Settings.model_fields.items()
+    }
 
 
 def test_every_route_is_in_the_api_page_and_has_a_text(tmp_path: Path) -> None:

@@ -172,7 +172,8 @@ def main() -> None:
     response = client.post("/references", data={"category": "disc"}, files=files(*range(30)))
     assert response.status_code == 200, response.text
     assert response.json()["added"] == 30
-    client.patch("/categories/disc", json={"false_reject_rate": 0.05}).raise_for_status()
+    # A third of these parts are near-duplicates of others, which do not count: 5 % would need 19 that do.
+    client.patch("/categories/disc", json={"false_reject_rate": 0.1}).raise_for_status()
     end = time.monotonic() + 60
     while client.get("/categories/disc").json()["calibration"]["state"] != "ready" and time.monotonic() < end:
         time.sleep(0.5)
