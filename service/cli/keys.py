@@ -25,10 +25,14 @@ def create(
     role: Annotated[
         Literal["line", "operator", "engineer", "admin"], typer.Option(help="Permissions of the key: docs/access.md.")
     ] = "line",
-    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires (default: never).")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=36_500, help="Days until it expires (default: never).")
+    ] = None,
     requests_per_minute: Annotated[
         int | None,
-        typer.Option(min=0, help="Rate limit of this key; 0 for none (default: TOUCHSTONE_REQUESTS_PER_MINUTE)."),
+        typer.Option(
+            min=0, max=10_000_000, help="Rate limit of this key; 0 for none (default: TOUCHSTONE_REQUESTS_PER_MINUTE)."
+        ),
     ] = None,
     data: Data = None,
     database_url: DatabaseUrl = None,

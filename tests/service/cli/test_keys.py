@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import ApiKeyCache
 from tests.helpers.commands import touchstone
@@ -45,3 +47,16 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "loopback" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--days", "1e300"), ("--days", "36501"), ("--days", "-1"), ("--requests-per-minute", "99999999999999999999")],
+    ids=" ".join,
+)
+def test_limits_are_those_of_the_api(tmp_path: Path, options: tuple[str, str]) -> None:
+    assert touchstone("migrate", data=tmp_path).exit_code == 0
+    refused = touchstone("keys", "create", "press-4", *options, data=tmp_path)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "Invalid value" in refused.stderr
+    assert touchstone("keys", "list", data=tmp_path).stdout == ""
