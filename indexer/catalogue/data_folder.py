@@ -81,6 +81,11 @@ class DataFolder:
             sync_folder(root)
 
     @property
+    def holds_files(self) -> bool:
+        """Whether there are segments or images in it."""
+        return any(path.is_file() for folder in ("segments", "originals") for path in (self.root / folder).rglob("*"))
+
+    @property
     def lock(self) -> StoreLock:
         """Keeps its files from being deleted before the catalogue names them."""
         return StoreLock(self.root / "append.lock")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.domain.errors import MemoryInactive, StorageFull
+from indexer.domain.errors import CatalogueEmpty, MemoryInactive, StorageFull
 from indexer.memory import Codec, EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
@@ -39,6 +39,25 @@ def orphan(data: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"left")
     return path
+
+
+@pytest.mark.parametrize("state", ["missing", "cut to nothing", "another"])
+def test_files_are_not_deleted_for_a_catalogue_that_is_empty(tmp_path: Path, state: str) -> None:
+    reference_store = ReferenceStore.open(tmp_path, SPACE)
+    add(reference_store, b"one")
+    reference_store.close()
+    kept = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".segment", ".png"))
+    other = f"sqlite:///{tmp_path / 'other.sqlite'}" if state == "another" else None
+    if state == "missing":
+        (tmp_path / "catalogue.sqlite").unlink()
+    elif state == "cut to nothing":
+        (tmp_path / "catalogue.sqlite").write_bytes(b"")
+    for path in tmp_path.glob("catalogue.sqlite-*"):
+        path.unlink()
+    with pytest.raises(CatalogueEmpty, match="name the database that it belongs to"):
+        ReferenceStore.open(tmp_path, SPACE, database_url=other)
+    assert len(kept) == 2
+    assert all(path.is_file() for path in kept)
 
 
 def test_a_reference_store_opens_without_looking_at_images_and_sweeps_segments(tmp_path: Path) -> None:
