@@ -6,6 +6,7 @@ import atexit
 import gc
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ os.environ.setdefault("TOUCHSTONE_ENCODER", "filterbank")
 # Nobody in them speaks TLS: HTTP clients need not read the certificates of all authorities, for 20 ms each.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+# Run as a shell's background job they would ignore SIGINT, and so would all commands that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Nor does it matter to them how full this machine's disk is.
 os.environ.setdefault("TOUCHSTONE_MIN_FREE_BYTES", "0")
 

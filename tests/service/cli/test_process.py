@@ -48,9 +48,21 @@ def read_by(running: subprocess.Popen[str], fifo: Path) -> Iterator[None]:
         except OSError:  # nobody reads it yet
             time.sleep(0.02)
     try:
+        _wait_until_asleep(running.pid)
         yield
     finally:
+        running.kill()
         os.close(descriptor)
+
+
+def _wait_until_asleep(pid: int) -> None:
+    """Return once a process's first thread waits for something: on a busy machine it has not begun to read before."""
+    end, asleep = time.monotonic() + _WAIT, 0
+    while asleep < 10:
+        assert time.monotonic() < end
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
