@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.helpers.browser import DESKTOP, Watched, chromium
 from tests.helpers.part_images import part
@@ -41,48 +41,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
-@pytest.fixture(scope="package")
-def context_of(browser: Browser) -> Iterator[Callable[[str], BrowserContext]]:
-    """The one browser context of a server's URL: its pages have the console's files from their cache, as a user's do,
-    which takes half of the time.
-    """
-    contexts: dict[str, BrowserContext] = {}
-
-    def context(url: str) -> BrowserContext:
-        if url not in contexts:
-            contexts[url] = browser.new_context(base_url=url, viewport=DESKTOP, locale="en-GB")
-        return contexts[url]
-
-    yield context
-    for made in contexts.values():
-        made.close()
-
-
 @pytest.fixture
-def watched(context_of: Callable[[str], BrowserContext], server: ServerProcess) -> Iterator[tuple[Page, Watched]]:
-    """A fresh page, with what it did wrong; a test that says nothing else wants it to have done nothing wrong.
-
-    Nothing that a page of an earlier test has stored or been permitted is left.
-    """
-    url = f"http://127.0.0.1:{server.port}"
-    context = context_of(url)
+def watched(browser: Browser, server: ServerProcess) -> Iterator[tuple[Page, Watched]]:
+    """A fresh page, with what it did wrong; a test that says nothing else wants it to have done nothing wrong."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", viewport=DESKTOP, locale="en-GB")
     page = context.new_page()
-    forget(page, url)
-    seen = Watched(page, f"{url}/")
+    seen = Watched(page, f"http://127.0.0.1:{server.port}/")
     yield page, seen
     seen.print_state()
-    for opened in context.pages:
-        opened.close()
+    context.close()
     assert not seen.errors
     assert not seen.foreign
-
-
-def forget(page: Page, url: str) -> None:
-    """Delete what the page's context holds of a service, but for the files that it may keep for ever."""
-    page.context.clear_permissions()
-    browser = page.context.new_cdp_session(page)
-    browser.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
-    browser.detach()
 
 
 @pytest.fixture

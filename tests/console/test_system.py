@@ -90,6 +90,7 @@ def test_stations_show_what_fails_and_lead_to_their_last_part(page: Page, server
     expect(stations.get_by_role("rowheader", name="press-4")).to_contain_text("Failing")
     expect(stations.get_by_role("row", name="Gate modbus")).to_contain_text("no connection")
     expect(stations.get_by_role("row", name="Source camera")).to_contain_text("Working7")
+    expect(page.locator(".loading")).to_have_count(0)  # what else the page shows fades in
     assert_accessible(page)
     report(server, None, inspection_id)
     expect(stations.get_by_role("rowheader", name="press-4")).to_contain_text("Working")
