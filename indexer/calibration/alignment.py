@@ -51,17 +51,6 @@ class Alignment:
         )
 
 
-def alignment_of(memory: MemoryBank, category: str, settings: ScoringSettings) -> Alignment | None:
-    """What `measure_alignment` returns, computed in one call."""
-    steps = measure_alignment(memory, category, settings)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Alignment | None = end.value
-            return result
-
-
 @torch.inference_mode()
 def measure_alignment(memory: MemoryBank, category: str, settings: ScoringSettings) -> AlignmentSteps:
     """Compare references of a category with each other; yield the share done.

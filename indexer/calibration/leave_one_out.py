@@ -18,6 +18,7 @@ from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.scoring.stored_frame import stored_frame
 from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import differences, max_similarity_at, reverse_similarities
+from indexer.steps import run_to_end
 
 _ROWS_PER_STEP = 32  # references in one step of work: no more than one detection searches
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
@@ -131,13 +132,7 @@ def run_leave_one_out(
     progress: Callable[[float], object] = lambda _: None,
 ) -> LeaveOneOut:
     """The result of `leave_one_out` without an earlier result. progress: called with the share done."""
-    steps = leave_one_out(memory, engine, category, settings.k, settings.rho)
-    while True:
-        try:
-            progress(next(steps))
-        except StopIteration as end:
-            result: LeaveOneOut = end.value
-            return result
+    return run_to_end(leave_one_out(memory, engine, category, settings.k, settings.rho), progress)
 
 
 class _Work:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import URL, Engine
 
 from indexer.catalogue import migrations
@@ -26,6 +28,10 @@ from indexer.catalogue.stored_files import StoredFiles
 from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.tunings import Tunings
 from indexer.catalogue.versions import version_of
+from indexer.domain.errors import CatalogueEmpty
+
+if TYPE_CHECKING:
+    from indexer.catalogue.data_folder import DataFolder  # whose files are no matter of the catalogue's own
 
 
 class Catalogue:
@@ -61,6 +67,22 @@ class Catalogue:
     def open(cls, url: str | URL) -> Catalogue:
         """The catalogue in the database at an SQLAlchemy url: see `open_database`."""
         return cls(open_database(url))
+
+    @classmethod
+    def of(cls, folder: DataFolder) -> Catalogue:
+        """The catalogue of a data folder. Raises as `open`, and CatalogueEmpty for one that does not know its files.
+
+        Else they would be deleted as orphans, or be missing from a backup.
+        """
+        holds_files = folder.holds_files  # first: another process makes a memory before it writes the first file
+        catalogue = cls.open(folder.database)
+        if holds_files and catalogue.memories.active() is None:
+            catalogue.close()
+            raise CatalogueEmpty(
+                f"{folder.root} holds segments or images, but its catalogue {folder.database.render_as_string()} is "
+                "empty: name the database that it belongs to, or restore a backup"
+            )
+        return catalogue
 
     @staticmethod
     def migrate(url: str | URL) -> None:

@@ -185,15 +185,16 @@ def index(
 
 def _advice(reference_store: ReferenceStore, names: Collection[str]) -> list[str]:
     """What to do about the number of these categories' references and about where parts lie in them."""
-    from indexer.calibration.alignment import alignment_of
+    from indexer.calibration.alignment import measure_alignment
     from indexer.calibration.rate_advice import rate_advice
+    from indexer.steps import run_to_end
 
     lines = []
     for category in reference_store.catalogue.categories.list():
         if category.name not in names:
             continue
         settings = category.settings
-        alignment = alignment_of(reference_store.memory, category.name, settings.scoring)
+        alignment = run_to_end(measure_alignment(reference_store.memory, category.name, settings.scoring))
         advice = (
             rate_advice(settings.decision, category.references),
             None if alignment is None else alignment.advice(settings.rho),

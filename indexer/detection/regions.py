@@ -18,7 +18,8 @@ def find_regions(anomaly_map: NDArray[np.float32], threshold: float, frame: Fram
     mask = (anomaly_map > np.float64(threshold)).astype(np.uint8)
     count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
     peaks = np.full(count, -np.inf, np.float32)
-    np.maximum.at(peaks, labels.ravel().astype(np.intp), anomaly_map.ravel())
+    inside_some = np.flatnonzero(mask)
+    np.maximum.at(peaks, labels.ravel()[inside_some].astype(np.intp), anomaly_map.ravel()[inside_some])
     highest = 1 + np.argsort(-peaks[1:], kind="stable")[:MAX_REGIONS]  # 0 is what lies in no region
     regions = []
     for index in highest.tolist():

@@ -10,7 +10,7 @@ from statistics import median
 
 from matplotlib import rc_context
 
-from indexer.calibration.alignment import alignment_of
+from indexer.calibration.alignment import measure_alignment
 from indexer.cluster import connected
 from indexer.cores import Cores
 from indexer.domain.geometry import InputGeometry, choose_geometry
@@ -33,6 +33,7 @@ from indexer.imaging.decode import decode_image
 from indexer.memory import MemoryBank
 from indexer.progress import Progress, progress
 from indexer.search import choose_engine
+from indexer.steps import run_to_end
 
 SMALL = (256, 224)  # the paper's second resolution
 _OWN = ("single-class", "single-class-scaling")  # protocols that search a sample's own category only
@@ -167,7 +168,7 @@ def _measure(
 
 def _anywhere(memory: MemoryBank, categories: Sequence[str], scoring: ScoringSettings) -> tuple[str, ...]:
     """The categories that the service would advise to compare with all places."""
-    measured = {category: alignment_of(memory, category, scoring) for category in categories}
+    measured = {category: run_to_end(measure_alignment(memory, category, scoring)) for category in categories}
     return tuple(name for name, alignment in measured.items() if alignment and alignment.advice(scoring.rho))
 
 

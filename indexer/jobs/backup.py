@@ -27,7 +27,7 @@ def backup(
     archive.store.create()
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     before, damaged = _saved_before(archive)
-    catalogue = Catalogue.open(folder.database)
+    catalogue = Catalogue.of(folder)
     try:
         with folder.lock.shared():  # no file is deleted meanwhile
             with catalogue.dump.state() as state:

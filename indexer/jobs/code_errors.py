@@ -49,7 +49,7 @@ def code_errors(folder: DataFolder, progress: Callable[[int, int], None]) -> Mem
     Nothing of this is stored, so it is of what the memory holds now: after additions, removals and a rebuild, too.
     progress: told how many segments of how many are done.
     """
-    catalogue = Catalogue.open(folder.database)
+    catalogue = Catalogue.of(folder)
     try:
         memory = catalogue.memories.active()
         if memory is None:

@@ -24,7 +24,7 @@ def encoder_of_memory(settings: DataSettings) -> EncoderSettings:
         return chosen
     chosen = with_overview(chosen)
     try:
-        catalogue = Catalogue.open(DataFolder.existing(settings.data, settings.database_url).database)
+        catalogue = Catalogue.of(DataFolder.existing(settings.data, settings.database_url))
     except NoDataFolder:  # it will be new
         return chosen
     try:

@@ -172,7 +172,7 @@ def _write(
 
 @contextmanager
 def _opened(folder: DataFolder) -> Iterator[Catalogue]:
-    catalogue = Catalogue.open(folder.database)
+    catalogue = Catalogue.of(folder)
     try:
         yield catalogue
     finally:

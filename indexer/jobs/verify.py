@@ -20,7 +20,7 @@ def verify(folder: DataFolder, progress: Progress) -> BackupReport:
     Which means: SQLite's own check of its file, every reference placed, and in a row that its segment has. Services
     may go on.
     """
-    catalogue = Catalogue.open(folder.database)
+    catalogue = Catalogue.of(folder)
     try:
         with folder.lock.shared():  # no file is deleted meanwhile
             with catalogue.dump.state() as state:

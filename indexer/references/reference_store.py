@@ -13,7 +13,6 @@ from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.category import Category, SettingsChanges
 from indexer.domain.errors import (
-    CatalogueEmpty,
     CatalogueError,
     CorruptSegmentError,
     FeatureSpaceMismatch,
@@ -101,14 +100,7 @@ class ReferenceStore:
         CatalogueEmpty when that is new and the folder is not; BeingRestored.
         """
         folder = DataFolder.created(data, database_url)
-        catalogue = Catalogue.open(folder.database)
-        # In this order: another process makes a memory before it writes the first file.
-        if folder.holds_files and catalogue.memories.active() is None:
-            catalogue.close()
-            raise CatalogueEmpty(
-                f"{data} holds segments or images, but its catalogue {folder.database.render_as_string()} is empty: "
-                "name the database that it belongs to, or restore a backup"
-            )
+        catalogue = Catalogue.of(folder)
         record = catalogue.memories.ensure(space.to_json(), space.fingerprint, codec or DEFAULT_CODEC)
         if record.fingerprint != space.fingerprint:
             stored_space = FeatureSpace.from_json(record.space_json)

@@ -102,7 +102,7 @@ def list_(data: Data = None, database_url: DatabaseUrl = None) -> None:
 
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
-        with closing(Catalogue.open(folder.database)) as catalogue:
+        with closing(Catalogue.of(folder)) as catalogue:
             memory = catalogue.memories.active()
             geometries = {} if memory is None else catalogue.geometries.active(memory.id)
             changes = () if memory is None else catalogue.geometries.changes(memory.id)

@@ -36,7 +36,7 @@ def prune(
     failed: list[str] = []
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
-        catalogue = Catalogue.open(folder.database)
+        catalogue = Catalogue.of(folder)
         try:
             pruner = Pruner(folder, catalogue, settings.retention, settings.min_free_bytes)
             kinds = [holding.group for holding in catalogue.retention.usage()]

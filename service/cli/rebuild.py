@@ -107,7 +107,7 @@ def rebuild(
         work = partial(_change_geometry, category, choice)
     try:
         folder = DataFolder.existing(settings.data, settings.database_url)
-        with closing(Catalogue.open(folder.database)) as catalogue, progress() as shown:
+        with closing(Catalogue.of(folder)) as catalogue, progress() as shown:
             summary = work(settings, folder, catalogue, shown, drop_unreadable)
     except ImagesUnreadable as unreadable:
         for reference in unreadable.references:

@@ -53,7 +53,7 @@ def ray_backend(settings: Settings, address: str) -> Iterator[Backend]:
 
     address: see `connected`. ClusterError, one line; what opening the catalogue raises, which replicas could not say.
     """
-    Catalogue.open(DataFolder.created(settings.data, settings.database_url).database).close()
+    Catalogue.of(DataFolder.created(settings.data, settings.database_url)).close()
     chosen = encoder_of_memory(settings)
     with connected(address):
         logging.getLogger("ray.serve").setLevel(logging.WARNING)

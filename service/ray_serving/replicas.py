@@ -104,7 +104,7 @@ class MemoryReplica:
     def __init__(self, source: MemorySource, max_shards: int) -> None:
         self._source = source
         self._folder = DataFolder.created(source.data, source.database_url)
-        self._catalogue = Catalogue.open(self._folder.database)
+        self._catalogue = Catalogue.of(self._folder)
         self._engine = choose_engine(torch.device("cpu"))
         self._thread = ThreadPoolExecutor(1, "search")
 

@@ -190,12 +190,12 @@ def test_a_view_that_gets_another_response_shows_it_and_retries(
     page, _ = watched
     broken = threading.Event()
 
-    def once(route: object) -> None:
+    def once(route: Route) -> None:
         if not broken.is_set():
             broken.set()
-            route.fulfill(status=200, content_type="application/json", body='{"categories": [')  # type: ignore[attr-defined]
+            route.fulfill(status=200, content_type="application/json", body='{"categories": [')
         else:
-            route.continue_()  # type: ignore[attr-defined]
+            route.continue_()
 
     page.route("**/categories", once)
     page.goto("/#/categories")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import generate_api_key
@@ -150,12 +150,12 @@ def test_images_are_sent_on_once_another_key_is_given(
     expect(page.get_by_label("Choose an image")).to_be_attached()
     sent = []
 
-    def expire_after_the_first(route: object) -> None:
+    def expire_after_the_first(route: Route) -> None:
         sent.append(route)
         if len(sent) == 2:
             expire()
             page.wait_for_timeout(1500)  # a replica learns of it within a second
-        route.continue_()  # type: ignore[attr-defined]
+        route.continue_()
 
     page.route("**/references", expire_after_the_first)
     page.get_by_label("Choose an image").set_input_files(sorted(tmp_path.glob("*.png")))

@@ -157,7 +157,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
 
   /** Say something once what was said before is answered. */
   function next(act) {
-    saying = saying.then(act);
+    saying = saying.catch(() => {}).then(act); // whatever became of that
     return saying;
   }
 

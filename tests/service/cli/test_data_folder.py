@@ -28,6 +28,7 @@ READING = {
     "verify": ["verify"],
 }
 CREATING = {"index": ["index", "{}/parts"], "migrate": ["migrate"], "serve": ["serve", "--open", "--port", "0"]}
+OF_THE_CATALOGUE_ALONE = {"keys create", "keys list", "keys revoke", "migrate"}  # whatever files there are
 OTHERS = {"encoders fetch", "geometry advise", "evaluate", "restore"}  # opens none; makes one, see test_backup.py
 
 
@@ -86,6 +87,20 @@ def test_a_folder_that_is_being_restored_is_left_alone(tmp_path: Path, command: 
     assert tree(tmp_path) == before
     with pytest.raises(BeingRestored):
         DataFolder.existing(data)
+
+
+@pytest.mark.parametrize("name", sorted((READING.keys() | CREATING.keys()) - OF_THE_CATALOGUE_ALONE))
+def test_a_catalogue_that_does_not_know_the_folders_files_is_refused(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=1), data=data).exit_code == 0
+    for path in data.glob("catalogue.sqlite*"):
+        path.unlink()
+    (data / "catalogue.sqlite").touch()
+    before = tree(data / "originals") | tree(data / "segments")
+    done = touchstone(*given({**READING, **CREATING}[name], tmp_path), data=data)
+    assert done.exit_code == 2, done.output
+    assert "name the database that it belongs to, or restore a backup" in done.stderr.splitlines()[-1]
+    assert tree(data / "originals") | tree(data / "segments") == before
 
 
 @pytest.mark.parametrize("command", CREATING.values(), ids=CREATING)
