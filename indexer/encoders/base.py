@@ -101,6 +101,15 @@ def join_features(parts: Sequence[Features]) -> Features:
     )
 
 
+def in_passes(batch: torch.Tensor, device: torch.device) -> Sequence[torch.Tensor]:
+    """Windows (B, 3, H, W) as the batches that are encoded at once, on the device.
+
+    On a CPU one image at a time: its values stay in the cache, and an answer does not depend on its batch. Elsewhere up
+    to 32: launching an operation takes longer than one image's share of it.
+    """
+    return [part.to(device) for part in torch.split(batch, 1 if device.type == "cpu" else _MAX_TOGETHER)]
+
+
 def grid_of(batch: torch.Tensor, patch: int) -> tuple[int, int]:
     """(rows, columns) of the cells of windows uint8 (B, 3, H, W); ValueError unless these are whole cells."""
     if batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[1] != 3:
@@ -140,6 +149,7 @@ class Encoder(Protocol):
         ...
 
 
+_MAX_TOGETHER = 32
 MAX_PASS_CELLS = 1024  # 32 × 32: a window of 512 pixels in patches of 16
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]

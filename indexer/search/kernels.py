@@ -38,9 +38,10 @@ def _widened(upper):
     return (upper.to(tl.int32) << 16).to(tl.float32, bitcast=True)
 
 
-# How many images share their references, and so how many programs a cell takes, changes from batch to batch: a kernel
-# compiled for one number would be compiled again, for a second or two, when another comes.
-@triton.jit(do_not_specialize=["column_tiles", "together"])
+# How many images share their references, and so how many programs a cell takes, changes from batch to batch, and the
+# number of cells from category to category: a kernel compiled for one number would be compiled again, for a second or
+# two, when another comes.
+@triton.jit(do_not_specialize=["cells", "column_tiles", "together"])
 def max_similarity(
     best,
     queries,
@@ -58,6 +59,7 @@ def max_similarity(
     CODE: tl.constexpr,
     ALIGNED: tl.constexpr,
     WIDTH: tl.constexpr,
+    EVERYWHERE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
@@ -68,17 +70,19 @@ def max_similarity(
     queries: (images, layers, cells, dim), float32 for fp32 codes, else float16. pointers: int64 (references,), where
     each reference's codes begin. owners: int64 (references,), bit i set where the group's image i retrieved it.
     groups: int32 (groups + 1,), where each group's references begin. images: int32 (groups, together), −1 beyond the
-    last. neighbours: int32 (cells, WIDTH), −1 outside the grid; the relation is symmetric.
+    last. neighbours: int32 (cells, WIDTH), −1 outside the grid; the relation is symmetric. EVERYWHERE: every cell is a
+    candidate for every other instead, whatever WIDTH and neighbours say.
     A tile is ROWS references × COLUMNS queries, DEPTH values at a time; a query of the group is one column.
     """
     cell = tl.program_id(0) // column_tiles
     layer = tl.program_id(1)
     group = tl.program_id(2)
     column = (tl.program_id(0) % column_tiles) * COLUMNS + tl.arange(0, COLUMNS)
-    seat = column // WIDTH
+    width = cells if EVERYWHERE else WIDTH
+    seat = column // width
     seated = seat < together
     image = tl.load(images + group * together + seat, mask=seated, other=-1)
-    target = tl.load(neighbours + cell * WIDTH + column % WIDTH)
+    target = column % width if EVERYWHERE else tl.load(neighbours + cell * width + column % width)
     asks = seated & (image >= 0) & (target >= 0)
     answer = (image.to(tl.int64) * layers + layer) * cells + target  # (COLUMNS,)
     inside = (layer * cells + cell).to(tl.int64) * CODE
@@ -127,7 +131,7 @@ def max_similarity(
     tl.atomic_max(best + answer, packed, mask=asks & (nearest > float("-inf")))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["cells"])
 def rescore(
     best,
     queries,

@@ -17,12 +17,13 @@ from indexer.memory.device_cache import CodeChunk, CodeSource, code_source_for
 from indexer.search import kernels
 from indexer.search.engine import BestMatch, PatchMatches, PatchQuery, search_by_grid, similarities_by_search
 from indexer.search.gpu_global_index import GlobalRetrieval
-from indexer.search.neighbourhood import neighbour_cells
+from indexer.search.neighbourhood import covers, neighbour_cells
 from indexer.search.query_grouping import MAX_GROUP_SIZE, group_queries
 from indexer.search.torch_engine import TorchEngine
 
 _MIN_TILE = 16  # the smallest side of a tile that tensor cores take
 _MAX_COLUMNS = 64
+_MANY_QUERIES = 512  # as where parts lie anywhere: arithmetic takes longer than reading
 _FORMATS = {"fp32": kernels.FP32, "fp16": kernels.FP16, "bf16": kernels.BF16, "int8": kernels.INT8}
 
 
@@ -47,6 +48,8 @@ class Tile:
         """
         columns = min(max(triton.next_power_of_2(queries), _MIN_TILE), _MAX_COLUMNS)
         depth = max(triton.next_power_of_2(dim), _MIN_TILE)
+        if queries > _MANY_QUERIES and codec != "fp32":
+            return cls(64, 2 * _MAX_COLUMNS, min(depth, 64))
         if codec in ("fp16", "bf16"):
             if columns == _MIN_TILE:
                 return cls(32, columns, min(depth, 128), stages=4)
@@ -118,8 +121,11 @@ class _Search:
         self.rows = np.unique(np.concatenate(retrieved))
         self._groups = group_queries(retrieved)
         self._owners = _owners(self._groups, retrieved, self.rows)
-        self._neighbours = _neighbours_on(device, memory.table_of(self.rows).grid, rho)
-        self._width = self._neighbours.shape[1]
+        grid = memory.table_of(self.rows).grid
+        self._everywhere = covers(grid, rho)
+        # Where every cell is a candidate for every other, a table of them would be as large as the codes.
+        self._neighbours = _neighbours_on(device, (1, 1) if self._everywhere else grid, 0 if self._everywhere else rho)
+        self._width = math.prod(grid) if self._everywhere else self._neighbours.shape[1]
         self._together = max(len(group) for group in self._groups)
         self._seats = np.array([group + [-1] * (self._together - len(group)) for group in self._groups], np.int32)
         self._queries = torch.stack([q.patches.to(device, torch.float32) for q in questions])
@@ -173,7 +179,8 @@ class _Search:
             FORMAT=_FORMATS[self._codec.name],
             CODE=stride,
             ALIGNED=math.gcd(stride, 16),
-            WIDTH=self._width,
+            WIDTH=self._neighbours.shape[1],
+            EVERYWHERE=self._everywhere,
             ROWS=tile.rows,
             COLUMNS=tile.columns,
             DEPTH=tile.depth,

@@ -17,7 +17,7 @@ from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Result
 from indexer.benchmarks.gpu.retrieval import engines
-from indexer.encoders import Encoder, EncoderSettings, InputGeometry
+from indexer.encoders import Encoder, EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.base import Dtype
 from indexer.encoders.vit import VitEncoder
 from indexer.memory import MemoryBank
@@ -39,7 +39,7 @@ def encoder_of(plan: GpuPlan, device: torch.device, compiled: bool) -> Encoder:
 
 
 def encoding(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
-    """Every batch size, as it is and compiled."""
+    """Every batch size: the plan's transformer as it is and compiled, then the built-in encoder in float32."""
     for compiled in (False, True) if plan.compiled else (False,):
         encoder = encoder_of(plan, device, compiled)
         for count in plan.batches:
@@ -52,6 +52,10 @@ def encoding(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Resu
                 rates.floor(floors.encode(plan.vit, plan.side, count)),
                 "images on the host at first",
             )
+    builtin = load_encoder(EncoderSettings(resize=plan.resize, crop=plan.crop, device=device.type))
+    for count in plan.batches:
+        timing = timed(partial(builtin.encode, _noise(plan, count)), device, plan.repeats)
+        yield Line("encode, built-in", f"float32, batch {count}", timing, count, None, "images on the host at first")
 
 
 def end_to_end(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:

@@ -19,6 +19,7 @@ from indexer.benchmarks.gpu.clock import timed
 from indexer.benchmarks.gpu.floors import Rates
 from indexer.benchmarks.gpu.plan import GpuPlan
 from indexer.benchmarks.gpu.report import Line, Note, Result
+from indexer.domain.scoring_settings import ANYWHERE
 from indexer.encoders import InputGeometry
 from indexer.memory import MemoryBank
 from indexer.search import PatchQuery, PatchSearchEngine, TorchEngine
@@ -57,7 +58,9 @@ def global_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator
 
 
 def patch_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[Result]:
-    """Every codec, K and ρ for one image; a micro-batch that shares its K and one that does not; the alternatives."""
+    """Every codec, K and ρ for one image; a micro-batch that shares its K and one that does not; all places; the
+    alternatives.
+    """
     space = space_of(plan, plan.vit.dim)
     patches = random_features(space, plan.micro_batch, 1).patches.to(device)
     for codec in plan.codecs:
@@ -67,6 +70,9 @@ def patch_search(plan: GpuPlan, device: torch.device, rates: Rates) -> Iterator[
                 for rho in plan.rhos:
                     yield _searched(plan, device, rates, engine, memory, patches[:1], [np.arange(k)], rho)
             yield from _near_the_floor(plan, device, rates, engine, memory, patches)
+        service_engine, alone = engines(device)[0], [np.arange(plan.k)]
+        for rows in (alone, alone * plan.micro_batch):
+            yield _searched(plan, device, rates, service_engine, memory, patches[: len(rows)], rows, ANYWHERE)
         if codec == "fp16":
             yield from _alternatives(plan, device, rates, memory, patches[0])
 
@@ -111,7 +117,7 @@ def _searched(
     sharing = "" if len(rows) == 1 else f", {len(rows)} images, {distinct} references in all"
     return Line(
         f"patch search, {engine.name}",
-        f"{memory.codec.name}, K = {k}, ρ = {rho}{sharing}",
+        f"{memory.codec.name}, K = {k}, {'all places' if rho == ANYWHERE else f'ρ = {rho}'}{sharing}",
         timed(lambda: engine.search(memory, questions), device, plan.repeats),
         len(rows),
         rates.floor(work),

@@ -22,9 +22,10 @@ from indexer.encoders.base import (
     FeatureSpace,
     checked_geometry,
     grid_of,
+    in_passes,
     join_features,
 )
-from indexer.encoders.builtin.network import WIDTH, Blocks, VisionTransformer
+from indexer.encoders.builtin.network import WIDTH, Blocks, BlocksOfOne, VisionTransformer
 from indexer.encoders.filterbank.encoder import CONSTANTS, PATCH, FilterLayers, fingerprint
 from indexer.encoders.runtimes import convert, in_runtime
 from indexer.encoders.runtimes.conversion import Network
@@ -100,20 +101,19 @@ class BuiltinEncoder:
     def encode(self, batch: torch.Tensor) -> Features:
         """See `Encoder.encode`."""
         grid = grid_of(batch, PATCH)
-        # One image at a time: its values stay in a CPU's cache, and an answer does not depend on its batch.
-        return join_features([self._encode_one(image[None].to(self.device), grid) for image in batch])
+        return join_features([self._encode_pass(images, grid) for images in in_passes(batch, self.device)])
 
-    def _encode_one(self, image: torch.Tensor, grid: tuple[int, int]) -> Features:
-        """uint8 (1, 3, H, W) → its features."""
-        filtered = self._filters.describe(image)
+    def _encode_pass(self, images: torch.Tensor, grid: tuple[int, int]) -> Features:
+        """uint8 (B, 3, H, W) → their features."""
+        filtered = self._filters.describe(images)
         shape = self._variant.tokens(grid)
-        tokens = self._network(image, shape)
-        network_layer = (tokens.patches @ self._directions).T.reshape(1, LAYER_VALUES, *shape)
+        tokens = self._network(images, shape)
+        network_layer = (tokens.patches @ self._directions).mT.reshape(-1, LAYER_VALUES, *shape)
         if shape != grid:
             network_layer = F.interpolate(network_layer, size=grid, mode="bilinear", align_corners=False)
-        network = F.normalize(network_layer.flatten(2).transpose(1, 2), dim=-1)  # (1, cells, 64)
+        network = F.normalize(network_layer.flatten(2).transpose(1, 2), dim=-1)  # (B, cells, 64)
         filters = F.normalize(torch.cat(filtered.patches, dim=-1), dim=-1)
-        descriptor = torch.cat([filtered.descriptor, F.normalize(tokens.cls, dim=0)[None]], dim=1)
+        descriptor = torch.cat([filtered.descriptor, F.normalize(tokens.cls, dim=1)], dim=1)
         return Features(F.normalize(descriptor, dim=1), torch.stack([filters, network], dim=1), grid)
 
 
@@ -123,8 +123,8 @@ def _blocks(
     if settings.runtime == "torch":
         return Blocks(stored, count).to(device)
     example = torch.randn(_EXAMPLE_TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
-    run = convert(settings, fingerprint, lambda: Network(Blocks(stored, count), (example,), (0,)))
-    return lambda states: run([states])[0]
+    run = convert(settings, fingerprint, lambda: Network(BlocksOfOne(Blocks(stored, count)), (example,), (0,)))
+    return lambda states: torch.stack([run([tokens])[0] for tokens in states])
 
 
 def _fingerprint(weights: Path, name: str, geometry: InputGeometry) -> str:

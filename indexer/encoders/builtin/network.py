@@ -19,14 +19,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Tokens:
-    """What one block gives: float32 (tokens, 384) of the image's patches, row by row, and its CLS token (384,)."""
+    """What one block gives: float32 (B, tokens, 384) of the images' patches, row by row, and (B, 384) of CLS."""
 
     patches: torch.Tensor
     cls: torch.Tensor
 
 
 class Blocks(nn.Module):
-    """The first blocks and the final norm: tokens float32 (count, 384), the CLS token first → what comes of each."""
+    """The first blocks and the final norm: tokens float32 (B, count, 384), the CLS token first → what comes of each."""
 
     def __init__(self, weights: Mapping[str, torch.Tensor], count: int) -> None:
         """weights: as `convert` writes them. count: how many blocks are run. KeyError where one is missing."""
@@ -43,16 +43,30 @@ class Blocks(nn.Module):
         """One pass."""
         for block in self.products:
             attention, output, expand, contract = (block.get_submodule(name) for name in PRODUCTS)
-            query, key, value = attention(_standardised(states)).view(-1, 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)
-            seen = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]  # (heads, tokens, 64)
-            states = states + output(seen.transpose(0, 1).reshape(-1, WIDTH))
+            heads = attention(_standardised(states)).view(*states.shape[:2], 3, HEADS, WIDTH // HEADS)
+            query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (B, heads, tokens, 64)
+            seen = F.scaled_dot_product_attention(query, key, value)
+            states = states + output(seen.transpose(1, 2).flatten(2))
             states = states + contract(F.gelu(expand(_standardised(states))))
         normed: torch.Tensor = self.norm(states)
         return normed
 
 
+class BlocksOfOne(nn.Module):
+    """The same for one image, as other runtimes are given it: tokens float32 (count, 384) in and out."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        super().__init__()
+        self.blocks = blocks
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        normed: torch.Tensor = self.blocks(states[None])
+        return normed[0]
+
+
 class VisionTransformer:
-    """Tokens of one block for one image, seen as rows × columns tokens.
+    """Tokens of one block for images of one size, each seen as rows × columns tokens.
 
     Source: Oquab et al., "DINOv2", arXiv:2304.07193; weights: MODEL_CARD.md.
     """
@@ -71,17 +85,18 @@ class VisionTransformer:
         self._blocks = blocks
 
     @torch.inference_mode()
-    def __call__(self, image: torch.Tensor, shape: tuple[int, int]) -> Tokens:
-        """uint8 (1, 3, H, W) RGB, seen as (rows, columns) tokens → those of the last block, after the final norm."""
+    def __call__(self, images: torch.Tensor, shape: tuple[int, int]) -> Tokens:
+        """uint8 (B, 3, H, W) RGB, seen as (rows, columns) tokens → those of the last block, after the final norm."""
         rows, columns = shape
-        pixels = image.to(torch.float32)
+        pixels = images.to(torch.float32)
         size = (rows * PATCH, columns * PATCH)
-        if tuple(image.shape[2:]) != size:
+        if tuple(images.shape[2:]) != size:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-        patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (1, 3, rows, columns, 14, 14)
-        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(rows * columns, 3 * PATCH * PATCH)
-        states = self._blocks(torch.cat([self._cls, self._patch(patches) + self._positions(shape)]))
-        return Tokens(states[1:], states[0])
+        patches = pixels.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # (B, 3, rows, columns, 14, 14)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, rows * columns, 3 * PATCH * PATCH)
+        cls = self._cls.expand(len(images), 1, WIDTH)
+        states = self._blocks(torch.cat([cls, self._patch(patches) + self._positions(shape)], dim=1))
+        return Tokens(states[:, 1:], states[:, 0])
 
     def _interpolated(self, shape: tuple[int, int]) -> torch.Tensor:
         """The position embeddings of (rows, columns) tokens: float32 (rows · columns, 384)."""

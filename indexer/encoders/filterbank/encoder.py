@@ -23,6 +23,7 @@ from indexer.encoders.base import (
     checked_geometry,
     geometry_facts,
     grid_of,
+    in_passes,
     join_features,
 )
 
@@ -65,20 +66,19 @@ class FilterBankEncoder:
     def encode(self, batch: torch.Tensor) -> Features:
         """See `Encoder.encode`."""
         grid = grid_of(batch, PATCH)
-        # One image at a time: its maps stay in a CPU's cache, and an answer does not depend on its batch.
-        return join_features([self._encode_one(image[None].to(self.device), grid) for image in batch])
+        return join_features([self._encode_pass(images, grid) for images in in_passes(batch, self.device)])
 
-    def _encode_one(self, image: torch.Tensor, grid: tuple[int, int]) -> Features:
-        """uint8 (1, 3, H, W) → its features."""
-        layers = self._layers.describe(image)
+    def _encode_pass(self, images: torch.Tensor, grid: tuple[int, int]) -> Features:
+        """uint8 (B, 3, H, W) → their features."""
+        layers = self._layers.describe(images)
         return Features(layers.descriptor, torch.stack(layers.patches, dim=1), grid)
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """One image through filters. patches: a tensor for each layer, float32 (1, cells, dim), of unit length.
+    """B images through filters. patches: a tensor for each layer, float32 (B, cells, dim), of unit length.
 
-    descriptor: float32 (1, global_dim), of unit length.
+    descriptor: float32 (B, global_dim), of unit length.
     """
 
     patches: list[torch.Tensor]
@@ -101,10 +101,10 @@ class FilterLayers:
         self.global_dim = 2 * sum(projection.shape[1] for projection in self._projections)
 
     @torch.inference_mode()
-    def describe(self, image: torch.Tensor) -> Filtered:
-        """uint8 (1, 3, H, W) RGB on the layers' device, H and W multiples of 16 → unit vectors."""
-        layers = zip(self._bank.describe(image), self._means, self._projections, strict=True)
-        whitened = [(raw - mean) @ projection for raw, mean, projection in layers]  # each (1, cells, dim − 1)
+    def describe(self, images: torch.Tensor) -> Filtered:
+        """uint8 (B, 3, H, W) RGB on the layers' device, H and W multiples of 16 → unit vectors."""
+        layers = zip(self._bank.describe(images), self._means, self._projections, strict=True)
+        whitened = [(raw - mean) @ projection for raw, mean, projection in layers]  # each (B, cells, dim − 1)
         # What a product is like as a whole: where its patches lie on average, and how widely they are spread against
         # the drawn images, whose spread is about 1.
         average = [values.mean(1) for values in whitened]

@@ -22,6 +22,8 @@ ROWS = [
     "| patch search, torch-",
     "| fp16, K = 6, ρ = 0 |",
     "| int8, K = 6, ρ = 1 |",
+    "| int8, K = 6, all places |",
+    "| encode, built-in | float32, batch 2 |",
     "3 images, 6 references in all |",
     "3 images, 18 references in all |",
     "| cell loop, as the released program |",

@@ -142,7 +142,7 @@ def test_the_folded_network_computes_what_transformers_does(tmp_path: Path) -> N
         expected = model(pixel_values=(image.float() / 255 - mean) / std).last_hidden_state[0]
     weights = fold(state, 2)
     folded = VisionTransformer(weights, Blocks(weights, 2), CPU)(image, (8, 8))
-    similarity = F.cosine_similarity(torch.cat([folded.cls[None], folded.patches]), expected, dim=-1)
+    similarity = F.cosine_similarity(torch.cat([folded.cls, folded.patches[0]]), expected, dim=-1)
     assert similarity.min() > 0.999  # the matrices are rounded to int8
 
 
@@ -186,6 +186,17 @@ def test_the_shipped_weights_are_small_finite_and_say_where_they_come_from() -> 
     card = WEIGHTS.with_name("MODEL_CARD.md").read_text()
     assert source["package"] in card
     assert source["sha256"] in card
+
+
+def test_the_network_gives_several_images_what_it_gives_each_alone() -> None:
+    weights = fold(random_state(2), 2)
+    network = VisionTransformer(weights, Blocks(weights, 2), CPU)
+    batch = views(9, 3, 112)
+    together = network(batch, (8, 8))
+    for index in range(3):
+        alone = network(batch[index : index + 1], (8, 8))
+        torch.testing.assert_close(together.patches[index], alone.patches[0])
+        torch.testing.assert_close(together.cls[index], alone.cls[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

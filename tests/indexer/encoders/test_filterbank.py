@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from indexer.domain.errors import EncoderError
 from indexer.encoders import EncoderSettings, InputGeometry, load_encoder
 from indexer.encoders.filterbank import fit as fitting
-from indexer.encoders.filterbank.encoder import CONSTANTS, FilterBank, FilterBankEncoder
+from indexer.encoders.filterbank.encoder import CONSTANTS, LAYERS, FilterBank, FilterBankEncoder, FilterLayers
 from indexer.encoders.filterbank.fit import fit
 from indexer.encoders.filterbank.synthetic_images import Image, photograph, scene
 
@@ -195,6 +195,17 @@ def test_procedural_scenes_differ_by_seed_and_repeat_for_a_seed() -> None:
     scenes = [scene(np.random.default_rng(seed), 128) for seed in range(6)]
     assert np.array_equal(scenes[2], scene(np.random.default_rng(2), 128))
     assert all(not np.array_equal(one, other) for one, other in itertools.combinations(scenes, 2))
+
+
+def test_filters_give_several_images_what_they_give_each_alone() -> None:
+    filters = FilterLayers(LAYERS, CPU)
+    batch = views(9, 3)
+    together = filters.describe(batch)
+    for index in range(3):
+        alone = filters.describe(batch[index : index + 1])
+        torch.testing.assert_close(together.descriptor[index], alone.descriptor[0])
+        for several, one in zip(together.patches, alone.patches, strict=True):
+            torch.testing.assert_close(several[index], one[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

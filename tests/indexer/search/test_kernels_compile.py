@@ -17,15 +17,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from indexer.search import kernels
 
-def built(name, capability, form, code):
+def built(name, capability, form, code, everywhere=False):
     kernel = getattr(kernels, name)
     queries = "*fp32" if form == 0 else "*fp16"
     kinds = {"best": "*i64", "queries": "*fp32" if name == "rescore" else queries, "pointers": "*i64", "owners": "*i64",
              "groups": "*i32", "images": "*i32", "neighbours": "*i32", "names": "*i32", "weights": "*fp32",
              "similarities": "*fp32", "nearest_rows": "*i32", "nearest_cells": "*i32", "fused": "*fp32",
              "layers": "i32", "cells": "i32", "dim": "i32", "column_tiles": "i32", "together": "i32"}
-    constants = {"FORMAT": form, "CODE": code, "ALIGNED": math.gcd(code, 16), "WIDTH": 9, "ROWS": 64,
-                 "COLUMNS": 16, "DEPTH": 64}
+    constants = {"FORMAT": form, "CODE": code, "ALIGNED": math.gcd(code, 16), "WIDTH": 9, "EVERYWHERE": everywhere,
+                 "ROWS": 64, "COLUMNS": 16, "DEPTH": 64}
     signature = {n: kinds.get(n, "constexpr") for n in kernel.arg_names}
     given = {n: constants[n] for n in kernel.arg_names if n in constants}
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(kernel.arg_names) if n not in constants}
@@ -35,6 +35,7 @@ capability = int(sys.argv[1])
 found = {}
 for form, code in ((0, 3072), (1, 1536), (2, 784), (3, 1536)):
     built("rescore", capability, form, code)
+    built("max_similarity", capability, form, code, everywhere=True)
     search = built("max_similarity", capability, form, code)
     words = ("wgmma.mma_async", "mma.sync", "cp.async.cg", "cp.async.ca")
     found[form] = {word: search.asm["ptx"].count(word) for word in words} | {"shared": search.metadata.shared}
