@@ -60,7 +60,7 @@ def build(
 ) -> None:
     """Make a data folder of random codes, by seed; 1.22 MB on the disk for each distinct reference."""
     folder = DataFolder.created(data, None)
-    catalogue = Catalogue.open(folder.database)
+    catalogue = Catalogue.of(folder)
     memory = catalogue.memories.ensure(SPACE.to_json(), SPACE.fingerprint, CODEC)
     store = SegmentStore(data / "segments", folder.lock)
     sizes = [min(_SEGMENT, references - first) for first in range(0, references, _SEGMENT)]

@@ -16,9 +16,11 @@ from indexer.catalogue.database import open_database
 from indexer.catalogue.dump import Dump
 from indexer.catalogue.engine import connect, migration_lock
 from indexer.catalogue.geometries import Geometries
+from indexer.catalogue.identity import Identity
 from indexer.catalogue.inspections import Inspections
 from indexer.catalogue.labelled_sets import LabelledSets
 from indexer.catalogue.memories import Memories
+from indexer.catalogue.pairing import check_pair
 from indexer.catalogue.references import References
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.review import ReviewQueue
@@ -28,7 +30,6 @@ from indexer.catalogue.stored_files import StoredFiles
 from indexer.catalogue.transactions import Transactions
 from indexer.catalogue.tunings import Tunings
 from indexer.catalogue.versions import version_of
-from indexer.domain.errors import CatalogueEmpty
 
 if TYPE_CHECKING:
     from indexer.catalogue.data_folder import DataFolder  # whose files are no matter of the catalogue's own
@@ -45,6 +46,7 @@ class Catalogue:
 
     def __init__(self, engine: Engine) -> None:
         self._transactions = Transactions(engine)
+        self.identity = Identity(self._transactions)
         self.memories = Memories(self._transactions)
         self.references = References(self._transactions)
         self.segments = Segments(self._transactions)
@@ -70,18 +72,16 @@ class Catalogue:
 
     @classmethod
     def of(cls, folder: DataFolder) -> Catalogue:
-        """The catalogue of a data folder. Raises as `open`, and CatalogueEmpty for one that does not know its files.
+        """The catalogue of a data folder. Raises as `open`, and CatalogueMismatch where it is another folder's.
 
-        Else they would be deleted as orphans, or be missing from a backup.
+        Whose files would be deleted as orphans, or be missing from a backup.
         """
-        holds_files = folder.holds_files  # first: another process makes a memory before it writes the first file
         catalogue = cls.open(folder.database)
-        if holds_files and catalogue.memories.active() is None:
+        try:
+            check_pair(folder, catalogue)
+        except BaseException:
             catalogue.close()
-            raise CatalogueEmpty(
-                f"{folder.root} holds segments or images, but its catalogue {folder.database.render_as_string()} is "
-                "empty: name the database that it belongs to, or restore a backup"
-            )
+            raise
         return catalogue
 
     @staticmethod

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +14,11 @@ from sqlalchemy import URL
 
 from indexer.catalogue.engine import parse_url
 from indexer.domain.errors import BeingRestored, NoDataFolder
-from indexer.storage.durable import sync_folder
+from indexer.storage.durable import sync_folder, translate_full_disk
 from indexer.storage.lock import StoreLock
 
 RESTORE_MARKER = "restoring"  # a file in a data folder that a restore has not finished
+CATALOGUE_ID = "catalogue.id"  # a file in a data folder that says which catalogue it belongs to
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,37 @@ class DataFolder:
             mark.unlink()
             sync_folder(root)
 
-    @property
-    def holds_files(self) -> bool:
-        """Whether there are segments or images in it."""
-        return any(path.is_file() for folder in ("segments", "originals") for path in (self.root / folder).rglob("*"))
+    def files(self, *folders: str) -> Iterator[str]:
+        """The files in some of its folders and those below them, as paths in the data folder."""
+        for folder in folders:
+            for path in (self.root / folder).rglob("*"):
+                if path.is_file():
+                    yield str(path.relative_to(self.root))
+
+    def catalogue_id(self) -> str | None:
+        """The id of the catalogue that it belongs to; None before it was opened with one."""
+        try:
+            return _id_in((self.root / CATALOGUE_ID).read_text(encoding="ascii", errors="replace"))
+        except FileNotFoundError:
+            return None
+
+    def claim(self, catalogue_id: str) -> str:
+        """Make it that catalogue's, durably, unless it is another's; returns whose it is. StorageFull.
+
+        Written in place, under a lock: of two catalogues that claim one folder at once only one gets it.
+        """
+        with translate_full_disk(), (self.root / CATALOGUE_ID).open("a+", encoding="ascii", errors="replace") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            owner = _id_in(file.read())
+            if owner is None:
+                owner = catalogue_id
+                file.truncate(0)
+                file.write(owner)
+                file.flush()
+                os.fsync(file.fileno())
+                sync_folder(self.root)
+        return owner
 
     @property
     def lock(self) -> StoreLock:
@@ -99,6 +129,11 @@ class DataFolder:
     def _check_whole(self) -> None:
         if (self.root / RESTORE_MARKER).exists():
             raise BeingRestored(f"{self.root} is not completely restored: complete `touchstone restore` first")
+
+
+def _id_in(text: str) -> str | None:
+    """The id in a file of which a crash may have left less than that."""
+    return text.strip() if re.fullmatch(r"[0-9a-f]{32}\s*", text) else None
 
 
 def _make(root: Path) -> None:

@@ -14,7 +14,7 @@ from indexer.catalogue.audit import note
 from indexer.catalogue.base import Base
 from indexer.catalogue.engine import connect, migration_lock
 from indexer.catalogue.stored_files import named_files
-from indexer.catalogue.tables import PlacementRow, SegmentRow
+from indexer.catalogue.tables import IdentityRow, PlacementRow, SegmentRow
 from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import DatabaseNotEmpty, SchemaMismatch
 from indexer.domain.stored_file import NamedFile
@@ -31,9 +31,11 @@ class State:
         self._connection = connection
 
     def rows(self) -> Iterator[Row]:
-        """First `{"schema": its revision}`, then `{"table": its name, "row": by column}` for every row."""
+        """First `{"schema": its revision}`, then `{"table": its name, "row": by column}` for every row but its id's."""
         yield {"schema": self._connection.scalar(text("SELECT version_num FROM alembic_version"))}
         for table in _tables(self._connection).sorted_tables:
+            if table.name == IdentityRow.__tablename__:
+                continue
             for row in self._connection.execute(select(table)):
                 yield {"table": table.name, "row": {key: _plain(value) for key, value in row._mapping.items()}}
 

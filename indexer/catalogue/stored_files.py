@@ -31,6 +31,11 @@ class StoredFiles:
         with self._transactions.reading() as connection:
             return _named(connection, paths)
 
+    def any_named(self) -> bool:
+        """Whether the catalogue names any file."""
+        with self._transactions.reading() as connection:
+            return any(True for _ in named_files(connection))
+
     def needed(self, paths: Collection[str]) -> frozenset[str]:
         """Those of some files that the catalogue names, including commits of dead processes that are not visible yet.
 

@@ -32,6 +32,14 @@ _LABELLED = text("label IS NOT NULL")
 _WAITING = text("review IS NOT NULL AND reviewed_at IS NULL")
 
 
+class IdentityRow(Base):
+    """The id of this catalogue, one row once a data folder has it, too; not in backups: what is restored is another."""
+
+    __tablename__ = "identity"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 class MemoryRow(Base):
     """A feature space in which references are encoded; one is served."""
 

@@ -7,7 +7,7 @@ CatalogueError                  anything between the product and its database
 │   └── CommitUncertain         the response to a commit was lost
 ├── UnsupportedDatabase         (ValueError) neither SQLite nor PostgreSQL
 ├── DatabaseNotEmpty            restore into a database that holds something
-├── CatalogueEmpty              a new catalogue for a data folder that holds files
+├── CatalogueMismatch           the catalogue of another data folder
 ├── NotFound                    (LookupError) CategoryNotFound, ReferenceNotFound, InspectionNotFound, ApiKeyNotFound,
 │                               MemoryNotFound, GeometryNotFound, LabelledImageNotFound, EvaluationNotFound
 ├── InvalidCursor               (ValueError) a page cursor that the catalogue did not return
@@ -69,8 +69,8 @@ class DatabaseNotEmpty(CatalogueError):
     """A restore into a database that holds something."""
 
 
-class CatalogueEmpty(CatalogueError):
-    """A catalogue that names nothing, for a data folder whose files it would have deleted as orphans."""
+class CatalogueMismatch(CatalogueError):
+    """A catalogue for a data folder that is another's, whose files it would have deleted as orphans."""
 
 
 class NotFound(CatalogueError, LookupError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
 from indexer.catalogue.dump import fill, new_database, revision_of
+from indexer.catalogue.pairing import pair
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault
@@ -20,8 +22,8 @@ def restore(
 
     Every file is checked on its way; those that are damaged or missing are reported, and the rest is restored. The
     catalogue is filled last, in one transaction: an interrupted restore can be run again and has restored nothing until
-    then. A backup by an older version is migrated then. BackupError, ObjectStorageError, CatalogueError and OSError
-    when nothing is.
+    then. A backup by an older version is migrated then. What is restored is an installation of its own: it gets a new
+    catalogue id. BackupError, ObjectStorageError, CatalogueError and OSError when nothing is.
     """
     archive = Archive(source)
     chosen = archive.choose(name)
@@ -44,6 +46,7 @@ def restore(
     Catalogue.migrate(folder.database)
     catalogue = Catalogue.open(folder.database)
     try:
+        pair(folder, catalogue, uuid.uuid4().hex)
         catalogue.dump.note_restored(chosen, len(saved))
         segments = [path.removeprefix("segments/") for path in lost if path.startswith("segments/")]
         unserved = catalogue.dump.count_in(segments)

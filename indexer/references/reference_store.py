@@ -97,7 +97,7 @@ class ReferenceStore:
         rather than in memory; None where they take more than half of it. Segments that fail their check are named in
         `corrupt_segments` and not served.
         FeatureSpaceMismatch when the folder was made with another encoder or codec; SchemaMismatch from the catalogue;
-        CatalogueEmpty when that is new and the folder is not; BeingRestored.
+        CatalogueMismatch when that is of another folder; BeingRestored.
         """
         folder = DataFolder.created(data, database_url)
         catalogue = Catalogue.of(folder)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from indexer.catalogue import migrations
-from indexer.catalogue.data_folder import DataFolder
+from indexer.catalogue.data_folder import CATALOGUE_ID, DataFolder
 from indexer.catalogue.dump import State
 from indexer.catalogue.engine import connect
 from indexer.catalogue.transactions import Transactions
-from indexer.domain.errors import BeingRestored, CatalogueError
+from indexer.domain.errors import BeingRestored, CatalogueError, CatalogueMismatch
 from indexer.jobs.backup import backup
 from indexer.jobs.backup_archive import Archive, SavedFile
 from indexer.jobs.backup_report import BackupReport
@@ -80,6 +80,19 @@ def test_a_backup_is_restored_into_the_other_kind_of_database(
     assert set(backup(DataFolder.existing(restored, elsewhere), tmp_path / "partial", quiet).damaged) == set(damaged)
     folder.catalogue.close()
     other.catalogue.close()
+
+
+def test_what_is_restored_is_an_installation_of_its_own(tmp_path: Path, postgres: PostgresServer) -> None:
+    """As a staging system that is restored from a backup of the plant's."""
+    _, saved, folder = saved_folder(tmp_path)
+    elsewhere = postgres.new_database()
+    restore(saved, tmp_path / "again", elsewhere, quiet)
+    for data, url in ((tmp_path / "data", elsewhere), (tmp_path / "again", url_of(tmp_path))):
+        with pytest.raises(CatalogueMismatch, match="belongs to another catalogue"):
+            verify(DataFolder.existing(data, url), quiet)
+    (tmp_path / "data" / CATALOGUE_ID).unlink()  # as the documentation says, where the database alone was lost
+    assert verify(DataFolder.existing(tmp_path / "data", elsewhere), quiet).damaged == ()
+    folder.catalogue.close()
 
 
 def test_a_backup_by_an_older_version_is_migrated_when_it_is_restored(

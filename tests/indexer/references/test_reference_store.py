@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.domain.errors import CatalogueEmpty, MemoryInactive, StorageFull
+from indexer.domain.errors import CatalogueMismatch, MemoryInactive, StorageFull
 from indexer.memory import Codec, EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
@@ -54,7 +54,7 @@ def test_files_are_not_deleted_for_a_catalogue_that_is_empty(tmp_path: Path, sta
         (tmp_path / "catalogue.sqlite").write_bytes(b"")
     for path in tmp_path.glob("catalogue.sqlite-*"):
         path.unlink()
-    with pytest.raises(CatalogueEmpty, match="name the database that it belongs to"):
+    with pytest.raises(CatalogueMismatch, match="name the database that it belongs to"):
         ReferenceStore.open(tmp_path, SPACE, database_url=other)
     assert len(kept) == 2
     assert all(path.is_file() for path in kept)

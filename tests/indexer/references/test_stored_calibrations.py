@@ -23,8 +23,8 @@ from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import LeaveOneOutRow
 from indexer.domain.errors import CategoryNotFound
 from indexer.domain.leave_one_out import StoredCalibration, StoredReferenceResult
-from indexer.domain.stored_file import NamedFile
 from indexer.jobs.backup import backup
+from indexer.jobs.backup_archive import Archive
 from indexer.jobs.restore import restore
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.stored_calibrations import read_stored
@@ -198,24 +198,16 @@ def test_a_backup_carries_results_also_one_by_an_older_version(
 ) -> None:
     result = searched(reference_store)
     stored = keep(reference_store, "disc", result)
-    data = tmp_path / "data"
-    backup(DataFolder.existing(data, database), tmp_path / "backup", lambda *_: None)
-    with reference_store.catalogue.dump.state() as state:
-        files = state.files()
+    folder = DataFolder.existing(tmp_path / "data", database)
+    backup(folder, tmp_path / "new", lambda *_: None)
+    older = backup(folder, tmp_path / "old", lambda *_: None)
     as_before(database, reference_store, {"disc": blob(result)})
-    reference_store.catalogue._transactions.close()
-    for name, made in (("new", None), ("old", _older_backup(data, database, tmp_path, files))):
-        there = tmp_path / name
-        restore(made or tmp_path / "backup", there, None, lambda *_: None)
+    with reference_store.catalogue.dump.state() as state:  # as that version wrote them
+        Archive(tmp_path / "old").write_rows(older.name, state.rows())
+    reference_store.close()
+    for name in ("new", "old"):
+        there = tmp_path / "restored" / name
+        restore(tmp_path / name, there, None, lambda *_: None)
         opened = ReferenceStore.open(there, feature_space())
         assert opened.catalogue.calibrations.read("disc", opened.memory_id) == stored
         opened.close()
-
-
-def _older_backup(data: Path, url: str, folder: Path, files: tuple[NamedFile, ...]) -> Path:
-    with pytest.MonkeyPatch.context() as patched:
-        # As that version would find its own schema right, and the files that its columns name.
-        patched.setattr(migrations, "check", lambda _: None)
-        patched.setattr("indexer.catalogue.dump.named_files", lambda _: iter(files))
-        backup(DataFolder.existing(data, url), folder / "older", lambda *_: None)
-    return folder / "older"

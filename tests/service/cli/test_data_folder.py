@@ -90,16 +90,21 @@ def test_a_folder_that_is_being_restored_is_left_alone(tmp_path: Path, command: 
 
 
 @pytest.mark.parametrize("name", sorted((READING.keys() | CREATING.keys()) - OF_THE_CATALOGUE_ALONE))
-def test_a_catalogue_that_does_not_know_the_folders_files_is_refused(tmp_path: Path, name: str) -> None:
-    data = tmp_path / "data"
+@pytest.mark.parametrize("catalogue", ["empty", "another folder's"])
+def test_a_catalogue_that_is_not_of_the_folder_is_refused(tmp_path: Path, name: str, catalogue: str) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
     assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=1), data=data).exit_code == 0
-    for path in data.glob("catalogue.sqlite*"):
-        path.unlink()
-    (data / "catalogue.sqlite").touch()
+    if catalogue == "empty":
+        other.mkdir()
+        (other / "catalogue.sqlite").touch()
+    else:  # of the same images
+        assert touchstone("index", tmp_path / "parts", data=other).exit_code == 0
     before = tree(data / "originals") | tree(data / "segments")
-    done = touchstone(*given({**READING, **CREATING}[name], tmp_path), data=data)
+    url = f"sqlite:///{other}/catalogue.sqlite"
+    done = touchstone(*given({**READING, **CREATING}[name], tmp_path), data=data, DATABASE_URL=url)
     assert done.exit_code == 2, done.output
-    assert "name the database that it belongs to, or restore a backup" in done.stderr.splitlines()[-1]
+    assert f"{data} belongs to another catalogue than {url}" in done.stderr.splitlines()[-1]
+    assert "name the database that it belongs to" in done.stderr.splitlines()[-1]
     assert tree(data / "originals") | tree(data / "segments") == before
 
 

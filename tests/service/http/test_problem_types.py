@@ -19,7 +19,7 @@ from service.http.problems import PROBLEMS, to_problem
 
 # Exceptions that no request meets, by their full name, and why.
 NEVER = {
-    "indexer.domain.errors.CatalogueEmpty": "ends a start",
+    "indexer.domain.errors.CatalogueMismatch": "a service does not start on such a folder",
     "indexer.domain.errors.ObjectStorageError": "of the commands backup, index, restore and verify",
     "indexer.jobs.backup_store.BackupError": "of the commands backup, restore and verify",
     "indexer.cli.process._Signalled": "ends a command",
