@@ -204,6 +204,8 @@ class IdentityProvider:
             raise SignInFailed("The ID token belongs to another sign-in. Sign in again.")
         if isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and claims.get("azp") != client_id:
             raise SignInFailed("The ID token was issued to another client.")
+        if not str(claims["sub"]).strip():
+            raise SignInFailed("The ID token does not say whose it is: its claim sub is empty.")
         return claims
 
     async def _with_userinfo(

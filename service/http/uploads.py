@@ -38,9 +38,8 @@ async def read_upload(request: Request, fields: type[Fields], max_images: int) -
         body = await multipart.Body.read(request, max_images, _MAX_FIELDS)
     except MultiPartException as error:
         if "Too many files" in error.message:
-            raise ProblemError(
-                "request-too-large", f"At most {max_images} images fit in one request: send the others in another."
-            ) from None
+            fits = "Only one image fits" if max_images == 1 else f"At most {max_images} images fit"
+            raise ProblemError("request-too-large", f"{fits} in one request: send the others in another.") from None
         raise ProblemError("invalid-request", f"The multipart body cannot be read: {error.message}") from None
     files: list[ImageFile] = []
     values: dict[str, str] = {}

@@ -207,6 +207,8 @@ def test_an_error_is_one_line_and_an_exit_code(service: str, tmp_path: Path) -> 
     assert "not a service URL" in run("categories", url="nonsense", code=2)
     assert "NAME=VALUE" in run("categories", "disc", "--set", "k", url=service, code=2)
     assert "k" in run("categories", "disc", "--set", "k=0", url=service, code=2)
+    assert "'' is no name" in run("categories", "", url=service, code=2)
+    assert "'..' is no inspection id" in run("label", "..", "good", url=service, code=2)
     assert "no such file" in run("--key-file", tmp_path / "none", "categories", url=service, code=2).lower()
 
 

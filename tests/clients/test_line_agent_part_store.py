@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from touchstone_line_agent.config import CsvSink
+from touchstone_line_agent.config import CsvSink, FolderSink
 from touchstone_line_agent.part import GateDecision, InspectionResult, Part, Record
 from touchstone_line_agent.part_store import PartStore
+from touchstone_line_agent.sinks.base import RecordSink
 from touchstone_line_agent.sinks.csv_file import CsvRecords
+from touchstone_line_agent.sinks.folder import FolderRecords
 
 NORMAL = InspectionResult("inspected", "normal", 0.1, 0.2, "disc", "id", None)
 ACCEPT = GateDecision("accept", "verdict", 12.5)
@@ -208,3 +211,31 @@ def test_parts_in_the_store_of_an_earlier_agent_are_completed(
             assert second.rejected_by == rejected_by
         finally:
             parts.close()
+
+
+@pytest.mark.parametrize("kind", ["folder", "csv"])
+def test_the_names_of_what_a_sink_writes_survive_a_power_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every folder is synchronised once the name is in it: without that only the content is durable."""
+    synced: dict[str, list[str]] = {}
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        fsync(descriptor)
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_dir():
+            synced[path.name] = sorted(entry.name for entry in path.iterdir())
+
+    monkeypatch.setattr("os.fsync", recorded)
+    folder = tmp_path / "line" / "results"
+    sink: RecordSink = (
+        FolderRecords(FolderSink(kind="folder", path=folder, images="all"))
+        if kind == "folder"
+        else CsvRecords(CsvSink(kind="csv", path=folder / "results.csv"))
+    )
+    record = Record(Part(1, "key", "a", "part", "x.png", 0.0), ACCEPT, NORMAL)
+    asyncio.run(sink.deliver(record, b"image"))
+    assert synced["line"] == ["results"]
+    assert synced["results"] == sorted(path.name for path in folder.iterdir())
+    assert tmp_path.name in synced

@@ -184,7 +184,7 @@ def _serve(port: int) -> None:
 
         def generate_user_info(self, user: Any, scope: str) -> dict[str, Any]:
             told = {name: value for name, value in PEOPLE[user.sub].items() if name != "userinfo"}
-            return UserInfo(sub=user.sub, **{**told, **behaviour["claims"]})
+            return UserInfo({"sub": user.sub, **told, **behaviour["claims"]})
 
     app = Flask(__name__)
     server = AuthorizationServer(

@@ -73,7 +73,7 @@ class Call(Generic[T]):
         try:
             return client.build_request(
                 self.method,
-                self.route.format(**{name: quote(str(value), safe="") for name, value in self.path.items()}),
+                self.route.format(**{name: _segment(name, str(value)) for name, value in self.path.items()}),
                 params=dict(self.query),
                 data=dict(self.form) or None,
                 files=images or None,
@@ -562,6 +562,13 @@ def _text(value: object) -> str:
             return str(value).lower()
         case _:
             return str(value)
+
+
+def _segment(name: str, text: str) -> str:
+    """Text as one segment of a path. InvalidRequest for what would make it another path."""
+    if text in ("", ".", ".."):
+        raise _invalid_request(f"{text!r} is no {name.replace('_', ' ')}.")
+    return quote(text, safe="")
 
 
 def _invalid_request(detail: str) -> Problem:

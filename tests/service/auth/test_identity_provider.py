@@ -132,6 +132,9 @@ def test_a_code_signs_in_once(plant: Plant, provider: OidcProvider) -> None:
         ({"iss": "https://elsewhere.example"}, "issuer"),
         ({"exp": 1}, "expired"),
         ({"iat": 4_000_000_000}, "not yet valid"),
+        ({"sub": None, "name": None}, "sub"),
+        ({"sub": "", "name": ""}, "sub is empty"),
+        ({"sub": " ", "name": "Mia"}, "sub is empty"),
     ],
 )
 def test_id_tokens_that_are_not_for_this_client_now_are_refused(

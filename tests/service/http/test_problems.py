@@ -83,6 +83,12 @@ def test_ten_thousand_files_are_refused(taught: TestClient) -> None:
     check_problem(taught.post("/detect", files=body), 413, "request-too-large")
 
 
+def test_a_second_image_is_refused_where_one_fits(taught: TestClient) -> None:
+    refused = taught.put("/categories/disc/region-of-interest", files=files(part(1), part(2)))
+    check_problem(refused, 413, "request-too-large")
+    assert refused.json()["detail"] == "Only one image fits in one request: send the others in another."
+
+
 def test_a_body_over_the_limit_is_refused_by_its_length_and_without_one(taught: TestClient) -> None:
     huge = taught.app.state.app_state.settings.max_request_bytes + 1  # type: ignore[attr-defined]
     declared = taught.post("/detect", content=b"x", headers={"content-length": str(huge)})

@@ -11,6 +11,7 @@ from touchstone_line_agent.config import CsvSink
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.payloads import record_payload
 from touchstone_line_agent.sinks.base import SinkFailed
+from touchstone_line_agent.sinks.durable import make_folder, sync_folder
 
 _COLUMNS = (
     "sequence",
@@ -57,11 +58,12 @@ class CsvRecords:
     def _append(self, values: dict[str, object]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, extrasaction="raise")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         with self._path.open("ab+") as file:
             end = _end_of_last_line(file.seek(0, io.SEEK_END), file)
             file.truncate(end)
             if end == 0:
+                sync_folder(self._path.parent)
                 writer.writeheader()
             elif str(values["key"]).encode() in _last_line(end, file):
                 return

@@ -12,6 +12,7 @@ from touchstone_line_agent.config import FolderSink
 from touchstone_line_agent.part import Record
 from touchstone_line_agent.payloads import record_payload
 from touchstone_line_agent.sinks.base import SinkFailed
+from touchstone_line_agent.sinks.durable import make_folder, sync_folder
 
 
 class FolderRecords:
@@ -33,12 +34,13 @@ class FolderRecords:
 
     def _write(self, record: Record, image: bytes | None) -> None:
         folder, mode = self._config.path, self._config.images
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         stem = f"{record.part.sequence:08d}-{record.part.key}"
         if image is not None and (mode == "all" or (mode == "rejected" and record.decision.decision != "accept")):
             suffix = Path(record.part.filename).suffix.lower()
             _write_atomically(folder / f"{stem}{suffix if suffix in IMAGE_SUFFIXES else ''}", image)
         _write_atomically(folder / f"{stem}.json", json.dumps(record_payload(record), indent=2).encode())
+        sync_folder(folder)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
