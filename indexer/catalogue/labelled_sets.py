@@ -14,7 +14,7 @@ from indexer.catalogue.tables import CategoryRow, EvaluationResultRow, Evaluatio
 from indexer.catalogue.transactions import Transactions
 from indexer.domain.errors import EvaluationNotFound, LabelledImageNotFound
 from indexer.domain.json_types import JsonObject
-from indexer.domain.labelled_set import Evaluation, LabelledImage, LabelledResult
+from indexer.domain.labelled_set import Evaluation, LabelledImage, LabelledOutcome, LabelledResult
 
 MAX_EVALUATIONS = 20  # of one category that are kept
 _LIVE = LabelledImageRow.removed_at.is_(None)
@@ -145,20 +145,17 @@ class LabelledSets:
                 raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
             return _evaluation(row)
 
+    def outcomes(self, category: str, evaluation_id: int) -> tuple[LabelledOutcome, ...]:
+        """What counts of each image inspected so far. CategoryNotFound, EvaluationNotFound."""
+        with self._transactions.reading() as connection:
+            rows = connection.execute(_results_of(connection, category, evaluation_id, _OUTCOME))
+            return tuple(LabelledOutcome(**row._mapping) for row in rows)
+
     def results(self, category: str, evaluation_id: int) -> tuple[tuple[LabelledImage, LabelledResult], ...]:
         """Every image inspected so far, with what was detected in it. CategoryNotFound, EvaluationNotFound."""
         with self._transactions.reading() as connection:
-            own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id == evaluation_id)
-            if connection.scalar(select(EvaluationRow.id).where(*own)) is None:
-                raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
-            statement = (
-                select(*_IMAGE, *_RESULT)
-                .join(CategoryRow, CategoryRow.id == LabelledImageRow.category_id)
-                .join(EvaluationResultRow, EvaluationResultRow.image_id == LabelledImageRow.id)
-                .where(EvaluationResultRow.evaluation_id == evaluation_id)
-                .order_by(LabelledImageRow.id)
-            )
-            return tuple((_image(row), _result(row)) for row in connection.execute(statement))
+            rows = connection.execute(_results_of(connection, category, evaluation_id, (*_IMAGE, *_RESULT)))
+            return tuple((_image(row), _result(row)) for row in rows)
 
 
 def forget_evaluations(connection: Connection, category_id: int) -> None:
@@ -190,6 +187,27 @@ _RESULT = (
     EvaluationResultRow.mask_hit,
     EvaluationResultRow.error,
 )
+_OUTCOME = (
+    EvaluationResultRow.image_id,
+    LabelledImageRow.defective,
+    EvaluationResultRow.score,
+    EvaluationResultRow.verdict,
+    EvaluationResultRow.mask_hit,
+)
+
+
+def _results_of(connection: Connection, category: str, evaluation_id: int, columns: Sequence[Any]) -> Any:
+    """Some columns of each image inspected so far, in order of id. CategoryNotFound, EvaluationNotFound."""
+    own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id == evaluation_id)
+    if connection.scalar(select(EvaluationRow.id).where(*own)) is None:
+        raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
+    return (
+        select(*columns)
+        .join(LabelledImageRow, LabelledImageRow.id == EvaluationResultRow.image_id)
+        .join(CategoryRow, CategoryRow.id == LabelledImageRow.category_id)
+        .where(EvaluationResultRow.evaluation_id == evaluation_id)
+        .order_by(LabelledImageRow.id)
+    )
 
 
 def _images() -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,6 +48,22 @@ class LabelledResult:
     regions: tuple[JsonObject, ...] = ()
     mask_hit: bool | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelledOutcome:
+    """What counts of a `LabelledResult` when evaluations are summarised and compared. defective: the truth."""
+
+    image_id: int
+    defective: bool
+    score: float | None
+    verdict: str | None
+    mask_hit: bool | None
+
+    @property
+    def rejected(self) -> bool | None:
+        """Whether the part was taken out of the line; None without a verdict."""
+        return None if self.verdict in (None, "uncalibrated") else self.verdict in REJECTING
 
 
 @dataclass(frozen=True)
@@ -104,57 +121,55 @@ class RecallChange:
     no_longer_rejected: tuple[int, ...]
 
 
-def summarise(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> RecallSummary:
-    """How an evaluation went. defective: the truth, by image id."""
-    decided = [result for result in results if result.verdict is not None and result.verdict != "uncalibrated"]
-    counts = {(truth, reject): 0 for truth in (False, True) for reject in (False, True)}
-    for result in decided:
-        counts[defective[result.image_id], result.verdict in REJECTING] += 1
+def summarise(outcomes: Sequence[LabelledOutcome]) -> RecallSummary:
+    """How an evaluation went."""
+    counts = Counter((outcome.defective, outcome.rejected) for outcome in outcomes)
     detected, missed = counts[True, True], counts[True, False]
     rejected, passed = counts[False, True], counts[False, False]
-    hits = [result.mask_hit for result in results if result.mask_hit is not None]
+    hits = [outcome.mask_hit for outcome in outcomes if outcome.mask_hit is not None]
     return RecallSummary(
         detected,
         missed,
         passed,
         rejected,
-        len(results) - len(decided),
+        counts[True, None] + counts[False, None],
         detected / (detected + missed) if detected + missed else None,
         detected / (detected + rejected) if detected + rejected else None,
-        _auroc(results, defective),
+        _auroc(outcomes),
         sum(hits),
         len(hits),
     )
 
 
-def compare(
-    before: Sequence[LabelledResult], after: Sequence[LabelledResult], defective: Mapping[int, bool]
-) -> RecallChange:
-    """What changed among the images of both evaluations. defective: the truth, by image id."""
-    wrong_before, wrong_after = (
-        {result.image_id for result in results if _wrong(result, defective)} for results in (before, after)
-    )
-    both = {result.image_id for result in before} & {result.image_id for result in after}
+def compare(before: Sequence[LabelledOutcome], after: Sequence[LabelledOutcome]) -> RecallChange:
+    """What changed among the images of both evaluations."""
+    was_wrong = {outcome.image_id: _wrong(outcome) for outcome in before}
 
-    def which(ids: set[int], *, truth: bool) -> tuple[int, ...]:
-        return tuple(sorted(image_id for image_id in ids & both if defective[image_id] is truth))
+    def which(*, defective: bool, wrong: bool) -> tuple[int, ...]:
+        changed = (
+            outcome.image_id
+            for outcome in after
+            if outcome.defective is defective
+            and _wrong(outcome) is wrong
+            and was_wrong.get(outcome.image_id, wrong) is not wrong
+        )
+        return tuple(sorted(changed))
 
-    new, mended = wrong_after - wrong_before, wrong_before - wrong_after
     return RecallChange(
-        which(new, truth=True), which(mended, truth=True), which(new, truth=False), which(mended, truth=False)
+        which(defective=True, wrong=True),
+        which(defective=True, wrong=False),
+        which(defective=False, wrong=True),
+        which(defective=False, wrong=False),
     )
 
 
-def _wrong(result: LabelledResult, defective: Mapping[int, bool]) -> bool:
-    if result.verdict is None or result.verdict == "uncalibrated":
-        return False
-    return defective[result.image_id] != (result.verdict in REJECTING)
+def _wrong(outcome: LabelledOutcome) -> bool:
+    return outcome.rejected is (not outcome.defective)
 
 
-def _auroc(results: Sequence[LabelledResult], defective: Mapping[int, bool]) -> float | None:
-    scored = [(result.score, defective[result.image_id]) for result in results if result.score is not None]
-    bad = [score for score, truth in scored if truth]
-    good = sorted(score for score, truth in scored if not truth)
+def _auroc(outcomes: Sequence[LabelledOutcome]) -> float | None:
+    bad = [outcome.score for outcome in outcomes if outcome.score is not None and outcome.defective]
+    good = sorted(outcome.score for outcome in outcomes if outcome.score is not None and not outcome.defective)
     if not bad or not good:
         return None
     ranks = sum(bisect_left(good, score) + bisect_right(good, score) for score in bad)

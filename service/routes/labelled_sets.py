@@ -169,7 +169,9 @@ async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]
 @router.get("/{name}/evaluations/{evaluation_id}", responses=documented_problems("not-found"))
 async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
     """One evaluation with what was detected in every image."""
-    evaluated = await asyncio.to_thread(evaluated_set, state.reference_store.catalogue, name, evaluation_id)
+    catalogue = state.reference_store.catalogue
+    evaluated = await asyncio.to_thread(evaluated_set, catalogue, name, evaluation_id)
+    results = await asyncio.to_thread(catalogue.labelled_sets.results, name, evaluation_id)
     return EvaluationDetail(
         evaluation=_evaluation_view(evaluated),
         results=tuple(
@@ -177,11 +179,11 @@ async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, D
                 image=_image_view(labelled),
                 **{key: value for key, value in asdict(result).items() if key != "image_id"},
             )
-            for labelled, result in evaluated.results
+            for labelled, result in results
         ),
         roc=tuple(
             RocPoint(threshold=threshold, false_rejects=good, recall=bad)
-            for threshold, good, bad in roc_points(evaluated.results)
+            for threshold, good, bad in roc_points(results)
         ),
     )
 

@@ -14,6 +14,7 @@ from indexer.domain.errors import EvaluationNotFound
 from indexer.domain.labelled_set import (
     Evaluation,
     LabelledImage,
+    LabelledOutcome,
     LabelledResult,
     RecallChange,
     RecallSummary,
@@ -26,7 +27,7 @@ from service.inference.decoder import DecodedImage, Upload
 from service.inference.image_reading import reading_of_parts
 from service.state import AppState
 
-_Results: TypeAlias = tuple[tuple[LabelledImage, LabelledResult], ...]
+_Outcomes: TypeAlias = tuple[LabelledOutcome, ...]
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,9 @@ class AddedImage:
 
 @dataclass(frozen=True)
 class EvaluatedSet:
-    """An evaluation with what was detected in each image, and how it went against the one before."""
+    """An evaluation, and how it went, also against the one before."""
 
     evaluation: Evaluation
-    results: _Results
     summary: RecallSummary
     change: RecallChange | None
 
@@ -98,46 +98,38 @@ async def set_labelled_mask(state: AppState, category: str, image_id: int, data:
 
 def evaluated_sets(catalogue: Catalogue, category: str) -> list[EvaluatedSet]:
     """Every evaluation of a category's test set, newest first. CategoryNotFound."""
-    return _compared(_with_results(catalogue, category, catalogue.labelled_sets.evaluations(category)))
+    return _compared(_with_outcomes(catalogue, category, catalogue.labelled_sets.evaluations(category)))
 
 
 def evaluated_set(catalogue: Catalogue, category: str, evaluation_id: int) -> EvaluatedSet:
     """One evaluation of a category's test set. CategoryNotFound, EvaluationNotFound."""
     evaluations = catalogue.labelled_sets.evaluations(category)
     until = [evaluation for evaluation in evaluations if evaluation.id <= evaluation_id]
-    compared = _compared(_with_results(catalogue, category, until[:2]))
+    compared = _compared(_with_outcomes(catalogue, category, until[:2]))
     if not compared or compared[0].evaluation.id != evaluation_id:
         raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
     return compared[0]
 
 
-def _with_results(
+def _with_outcomes(
     catalogue: Catalogue, category: str, evaluations: Sequence[Evaluation]
-) -> Iterator[tuple[Evaluation, _Results]]:
-    """Each with its results, but for those that were given up since they were listed."""
+) -> Iterator[tuple[Evaluation, _Outcomes]]:
+    """Each with its outcomes, but for those that were given up since they were listed."""
     for evaluation in evaluations:
         try:
-            yield evaluation, catalogue.labelled_sets.results(category, evaluation.id)
+            yield evaluation, catalogue.labelled_sets.outcomes(category, evaluation.id)
         except EvaluationNotFound:
             continue
 
 
-def _compared(evaluations: Iterable[tuple[Evaluation, _Results]]) -> list[EvaluatedSet]:
+def _compared(evaluations: Iterable[tuple[Evaluation, _Outcomes]]) -> list[EvaluatedSet]:
     """Each, newest first, against the one before."""
     listed = list(evaluations)
-    before = [*(results for _, results in listed[1:]), None]
-    return [_evaluated(*evaluated, earlier) for evaluated, earlier in zip(listed, before, strict=False)]
-
-
-def _evaluated(
-    evaluation: Evaluation,
-    results: _Results,
-    before: _Results | None,
-) -> EvaluatedSet:
-    truth = {image.id: image.defective for image, _ in (*results, *(before or ()))}
-    own = [result for _, result in results]
-    change = None if before is None else compare([result for _, result in before], own, truth)
-    return EvaluatedSet(evaluation, results, summarise(own, truth), change)
+    before = [*(outcomes for _, outcomes in listed[1:]), None]
+    return [
+        EvaluatedSet(evaluation, summarise(outcomes), None if earlier is None else compare(earlier, outcomes))
+        for (evaluation, outcomes), earlier in zip(listed, before, strict=False)
+    ]
 
 
 def roc_points(results: Sequence[tuple[LabelledImage, LabelledResult]]) -> list[tuple[float, float, float]]:

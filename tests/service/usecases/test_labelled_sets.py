@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.catalogue.labelled_sets import NewLabelledImage
 from indexer.domain.errors import EvaluationNotFound
 from indexer.domain.labelled_set import Evaluation, LabelledImage, LabelledResult
 from indexer.imaging.decode import decode_image
@@ -126,6 +129,26 @@ def test_an_upload_says_which_kind_its_images_are(tmp_path: Path, defective: str
         teach(client, "disc", varied(0))
         response = client.post("/categories/disc/test-images", data={"defective": defective}, files=files(varied(1)))
         check_problem(response, 422, "invalid-request")
+
+
+def test_a_list_of_evaluations_is_answered_without_reading_what_was_detected(tmp_path: Path) -> None:
+    folder = StoreParts.open(tmp_path, f"sqlite:///{tmp_path}/catalogue.sqlite")
+    folder.append("disc", [b"reference"])
+    sets = folder.catalogue.labelled_sets
+    new = NewLabelledImage("bad.png", "0" * 64, ".png", 160, 144)
+    [(image_id, _)] = sets.add("disc", [new], defective=True)
+    for verdict in ("anomalous", "normal"):
+        evaluation = sets.begin("disc", verdict, 1, {}, 1)
+        assert evaluation is not None
+        sets.record(evaluation.id, LabelledResult(image_id, 0.5, 0.4, 0.1, verdict, ({"box": [0, 0, 1, 1]},)))
+        sets.finish(evaluation.id)
+    with closing(sqlite3.connect(tmp_path / "catalogue.sqlite")) as database, database:
+        database.execute("UPDATE evaluation_result SET regions = 'many kilobytes'")  # which is no JSON
+    latest, first = evaluated_sets(folder.catalogue, "disc")
+    assert (first.summary.detected, latest.summary.missed) == (1, 1)
+    assert latest.change is not None
+    assert latest.change.newly_missed == (image_id,)
+    folder.catalogue.close()
 
 
 def test_an_evaluation_that_is_given_up_while_it_is_read_is_left_out(
