@@ -89,8 +89,8 @@ class SnapshotDelta:
 
     active: the memory being served at `version`; not the one asked for after a switch.
     added: live references gained since, in order of segment. removed: ids lost since that the snapshot may hold.
-    geometries: the active geometry of every category, by name, as JSON. reencoded: ids among `added` whose rows under
-    an earlier geometry the snapshot may hold: they go as these come.
+    geometries: the active geometry of every category, by name, as JSON; none where nothing has changed. reencoded: ids
+    among `added` whose rows under an earlier geometry the snapshot may hold: they go as these come.
     """
 
     version: int

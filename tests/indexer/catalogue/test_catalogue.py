@@ -301,9 +301,9 @@ def test_compaction_moves_live_rows_and_leaves_detection_as_it_was(catalogue: Ca
     merged = segment(3)
     version = catalogue.segments.replace(memory_id, [first.name, second.name], merged, {c: 0, a: 1, b: 2})
     assert version == before + 1
-    assert catalogue.segments.changes_since(before, memory_id) == replace(
-        catalogue.segments.changes_since(version, memory_id), added=(), removed=()
-    )
+    changes = catalogue.segments.changes_since(before, memory_id)
+    assert (changes.version, changes.added, changes.removed) == (version, (), ())
+    assert catalogue.segments.changes_since(version, memory_id) == replace(changes, geometries={})
     placed = catalogue.segments.changes_since(0, memory_id).added
     rows = {part.segment: {row.reference_id: row.row for row in part.rows} for part in placed}
     assert rows == {merged: {c: 0, a: 1}, lone: {5: 0}}
