@@ -11,6 +11,7 @@ from typing import Literal
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
+from indexer.catalogue.pairing import check_pair
 from indexer.domain.retention import CountAndBytes, PruneCutoff, RetentionGroup
 from indexer.history.policy import RetentionPolicy
 from indexer.storage.orphans import DeletionStep, OrphanDeleter
@@ -43,6 +44,8 @@ class Pruner:
     """
 
     def __init__(self, folder: DataFolder, catalogue: Catalogue, policy: RetentionPolicy, min_free_bytes: int) -> None:
+        self._folder = folder
+        self._catalogue = catalogue
         self._data = folder.root
         self._retention = catalogue.retention
         self._sweeper = OrphanDeleter(
@@ -108,7 +111,11 @@ class Pruner:
                     yield from self._pruned(cut, "disk_space")
 
     def delete_orphans(self) -> Iterator[PruneStep]:
-        """Delete files that nothing names, as crashes, compactions and old references leave them."""
+        """Delete files that nothing names, as crashes, compactions and old references leave them.
+
+        CatalogueMismatch when another folder has been mounted in place of this one since it was opened.
+        """
+        check_pair(self._folder, self._catalogue)
         for swept in self._sweeper.orphans("segments", "originals", HISTORY):
             yield _files_gone(swept)
 

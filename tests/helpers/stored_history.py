@@ -77,6 +77,7 @@ class History(NamedTuple):
     @classmethod
     def begin(cls, data: Path, url: str) -> History:
         """On a new data folder."""
+        Catalogue.of(DataFolder.created(data, url)).close()
         folder = StoreParts.open(data, url)
         (data / "inspections").mkdir()
         return cls(folder, data, url)

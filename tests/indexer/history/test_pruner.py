@@ -20,10 +20,12 @@ from indexer.catalogue.engine import connect
 from indexer.catalogue.retention import Retention
 from indexer.catalogue.stored_files import StoredFiles
 from indexer.catalogue.transactions import Transactions
+from indexer.domain.errors import CatalogueMismatch
 from indexer.domain.retention import PruneTarget, RetentionGroup, RetentionLimits
 from indexer.history.policy import RetentionPolicy
 from indexer.history.pruner import Pruner
 from indexer.jobs.verify import verify
+from tests.helpers.new_catalogue import new_catalogue
 from tests.helpers.stored_history import IMAGE, MAP, NOON, THUMBNAIL, History, digest, image, inspection
 
 ROOT = Path(__file__).parents[3]
@@ -151,6 +153,19 @@ def test_files_wait_while_anyone_is_recording_and_go_afterwards(
     assert history.catalogue.retention.pending().count == 6
     history.prune()
     assert history.files() == history.needed()
+
+
+def test_no_file_is_deleted_of_a_folder_that_was_mounted_in_place_of_this_one(history: History, tmp_path: Path) -> None:
+    history.record(inspection(0))
+    other = History.begin(tmp_path / "other", new_catalogue(tmp_path / "other.sqlite"))
+    other.record(inspection(1))
+    pruner, before = history.pruner(), other.files()
+    history.data.rename(tmp_path / "unmounted")
+    other.data.rename(history.data)
+    with pytest.raises(CatalogueMismatch):
+        list(pruner.delete_orphans())
+    assert history.files() == before
+    other.catalogue.close()
 
 
 def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -> None:
