@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,10 +89,12 @@ def _quality(image: JpegImageFile) -> int | None:
     """The quality whose table comes nearest; None where a file has no table."""
     if 0 not in image.quantization:
         return None
-    total = sum(image.quantization[0])
-    return 1 + int(np.argmin([abs(_sum(quality) - total) for quality in range(1, 101)]))
+    return 1 + int(np.abs(_table_sums() - sum(image.quantization[0])).argmin())
 
 
-def _sum(quality: int) -> int:
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return int(np.clip((_STANDARD * scale + 50) // 100, 1, 255).sum())
+@cache
+def _table_sums() -> NDArray[np.int64]:
+    """The sums of the tables of qualities 1 to 100."""
+    qualities = np.arange(1, 101)
+    scales = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
+    return np.clip((_STANDARD * scales[:, None, None] + 50) // 100, 1, 255).sum(axis=(1, 2))

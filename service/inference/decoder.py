@@ -48,8 +48,8 @@ class DecodedImage:
     """An uploaded image as the encoder takes it.
 
     Its pixels are released once it is prepared, since the decoded images of a request could take gigabytes. thumbnail:
-    made of them before, as JPEG. stages: decoding, and its parts. largest: the largest value of a file of 16 bits a
-    channel, None of others.
+    made of them before, as JPEG. stages: waiting for a thread, decoding, and its parts. largest: the largest value of a
+    file of 16 bits a channel, None of others.
     """
 
     original: SourceImage
@@ -101,9 +101,12 @@ class Decoder:
     ) -> list[DecodedImage | ImageRejected]:
         """Every file of an upload as an image, prepared to be inspected so, or as the reason why not, in order."""
         geometries = (geometry, self._preprocess.global_geometry)
+        asked = time.monotonic()
 
         def decode(file: ImageFile) -> DecodedImage | ImageRejected:
-            return self._decode(file, geometries, reading)
+            waited = Stage("decode_queue", asked, time.monotonic())
+            self._metrics.stage(waited.name, waited.seconds)
+            return self._decode(file, geometries, reading, waited)
 
         return await self._run(decode, upload.files, geometries, reading.stored_as)
 
@@ -166,9 +169,9 @@ class Decoder:
         return [image_size(io.BytesIO(file.data), self._limits) for file in files]
 
     def _decode(
-        self, file: ImageFile, geometries: tuple[InputGeometry, InputGeometry], reading: Reading
+        self, file: ImageFile, geometries: tuple[InputGeometry, InputGeometry], reading: Reading, waited: Stage
     ) -> DecodedImage | ImageRejected:
-        begun = time.monotonic()
+        begun = waited.end
         try:
             stored = self._read(file, geometries, reading.stored_as)
             reading = reading_for(stored, reading)
@@ -202,7 +205,7 @@ class Decoder:
         )
         for stage in stages:
             self._metrics.stage(stage.name, stage.seconds)
-        return DecodedImage(original, prepared, thumbnail, stages, stored.max_value)
+        return DecodedImage(original, prepared, thumbnail, (waited, *stages), stored.max_value)
 
     def _read(
         self, file: ImageFile, geometries: Sequence[InputGeometry] = (), stored_as: Encoding | None = None

@@ -75,12 +75,13 @@ def test_what_is_on_the_device_is_not_sent_again_and_everything_is_counted() -> 
 @pytest.mark.parametrize("engine_kind", ["torch", "triton"])
 def test_codes_of_any_length_lie_at_multiples_of_16_bytes(engine_kind: str) -> None:
     memory, _ = filled(30, "int8", grid=(3, 2), layers=2, dim=9)  # 13 bytes a code
-    codes = DeviceCodeCache(CPU, 40 * 2 * 6 * 16)
-    engine: PatchSearchEngine = TorchEngine(CPU, codes)
+    device = torch.device("cuda") if engine_kind == "triton" and torch.cuda.is_available() else CPU
+    codes = DeviceCodeCache(device, 40 * 2 * 6 * 16)
+    engine: PatchSearchEngine = TorchEngine(device, codes)
     if engine_kind == "triton":
         from indexer.search.triton_engine import TritonEngine
 
-        engine = TritonEngine(CPU, codes)
+        engine = TritonEngine(device, codes)
     query = random_features(memory.space, 1, 3).patches[0]
     rows = np.random.default_rng(1).permutation(30)[:20]
     stored = np.stack([memory.codec.decode(memory.codes_of(int(row))).numpy() for row in rows])

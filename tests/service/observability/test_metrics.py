@@ -46,7 +46,15 @@ def test_metrics_count_what_happened(taught: TestClient) -> None:
     assert grew("batch_images_sum", queue="detect") == 2
     parts = {"decode": ("read", "prepare", "thumbnail"), "search": ("retrieve", "patches", "score")}
     parts["record"] = ("map", "files", "catalogue")
-    for stage, images in {"receive": 1, "decode": 3, "queue": 2, "encode": 2, "search": 2, "record": 1}.items():
+    for stage, images in {
+        "receive": 1,
+        "decode_queue": 4,
+        "decode": 3,
+        "queue": 2,
+        "encode": 2,
+        "search": 2,
+        "record": 1,
+    }.items():
         assert grew("stage_seconds_count", stage=stage) == images
         assert all(grew("stage_seconds_count", stage=part) == images for part in parts.get(stage, ()))
         if stage in parts:
