@@ -97,4 +97,5 @@ def _table_sums() -> NDArray[np.int64]:
     """The sums of the tables of qualities 1 to 100."""
     qualities = np.arange(1, 101)
     scales = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
-    return np.clip((_STANDARD * scales[:, None, None] + 50) // 100, 1, 255).sum(axis=(1, 2))
+    sums: NDArray[np.int64] = np.clip((_STANDARD * scales[:, None, None] + 50) // 100, 1, 255).sum(axis=(1, 2))
+    return sums
