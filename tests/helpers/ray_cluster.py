@@ -16,9 +16,8 @@ _STORE = 128 << 20  # bytes of a node's object store
 @contextmanager
 def ray_cluster(workers: int, store: int = _STORE) -> Iterator[Cluster]:
     """A head node that runs no work, and as many nodes of one CPU each. store: bytes of each one's object store."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store, "include_dashboard": False}
-    )
+    unneeded = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store, **unneeded})
     try:
         for _ in range(workers):
             cluster.add_node(num_cpus=1, object_store_memory=store)
