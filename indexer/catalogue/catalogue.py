@@ -85,12 +85,15 @@ class Catalogue:
         return catalogue
 
     @staticmethod
-    def migrate(url: str | URL) -> None:
-        """Bring the database to this version's schema, from nothing or an older one. Raises SchemaMismatch if newer."""
+    def migrate(url: str | URL) -> bool:
+        """Bring the database to this version's schema, from nothing or an older one; whether it had another one.
+
+        Raises SchemaMismatch if that is newer.
+        """
         engine = connect(url)
         try:
             with migration_lock(engine):
-                migrations.upgrade(engine)
+                return migrations.upgrade(engine)
         finally:
             engine.dispose()
 

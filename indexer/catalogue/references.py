@@ -9,7 +9,7 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from indexer.catalogue.live_references import LIVE, added_again, live_digests, restorable
 from indexer.catalogue.placements import encoded_in, placed
@@ -88,6 +88,35 @@ class References:
                 group = EncodingGroup(encoding, Reading.from_json(row.reading), row.width, row.height, row.held)
                 by_category.setdefault(row.name, []).append(group)
         return {name: Profile(tuple(groups)) for name, groups in by_category.items()}
+
+    def encodings(self) -> frozenset[str]:
+        """Every way in which live references are stored, as `Encoding`s in JSON."""
+        statement = select(ReferenceRow.encoding).where(LIVE, ReferenceRow.encoding.is_not(None)).distinct()
+        with self._transactions.reading() as connection:
+            return frozenset(text for text in connection.scalars(statement) if text is not None)
+
+    def images_stored_as(self, encodings: Collection[str]) -> frozenset[tuple[str, str]]:
+        """sha256 and suffix of the images of live references that are stored in one of these ways."""
+        images = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(LIVE)
+        with self._transactions.reading() as connection:
+            return frozenset(
+                (row[0], row[1])
+                for some in batches(encodings)
+                for row in connection.execute(images.where(ReferenceRow.encoding.in_(some)))
+            )
+
+    def correct_encodings(self, encodings: Mapping[str, str]) -> int:
+        """Note anew how the images of references are stored, by sha256; returns how many references that concerns.
+
+        For migrations: a service that runs does not notice.
+        """
+        with self._transactions.writing() as connection:
+            return sum(
+                connection.execute(
+                    update(ReferenceRow).where(ReferenceRow.image_sha256 == sha256).values(encoding=encoding)
+                ).rowcount
+                for sha256, encoding in encodings.items()
+            )
 
     def sizes(self, category: str) -> dict[tuple[int, int], int]:
         """(width, height) in pixels of a category's live references → how many have it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,15 @@ def detect_encoding(image: Image.Image, data: bytes, bits: int) -> Encoding:
 def jpeg_encoding(image: JpegImageFile) -> Encoding:
     """The encoding of an opened JPEG, from its header."""
     return Encoding("JPEG", True, 8, _quality(image), _subsampling(image))
+
+
+def read_jpeg_encoding(file: Path) -> Encoding | None:
+    """The encoding of a JPEG file, from its header; None for what is none, or cannot be read."""
+    try:
+        with Image.open(file, formats=("JPEG", "MPO")) as image:
+            return jpeg_encoding(image) if isinstance(image, JpegImageFile) else None
+    except Exception:  # whatever is wrong with it, decoding it says so
+        return None
 
 
 def apply_encoding(

@@ -12,6 +12,7 @@ from indexer.catalogue.pairing import pair
 from indexer.jobs.backup_archive import Archive
 from indexer.jobs.backup_report import BackupReport, Progress
 from indexer.jobs.checked_files import FileFault
+from indexer.jobs.reread_encodings import reread_encodings
 from indexer.s3 import S3Location
 
 
@@ -43,9 +44,11 @@ def restore(
         progress(len(saved), len(saved))
         fill(engine, revision, rows)
     # The folder may be opened now: what is still to be migrated is what `touchstone migrate` would do, too.
-    Catalogue.migrate(folder.database)
+    upgraded = Catalogue.migrate(folder.database)
     catalogue = Catalogue.open(folder.database)
     try:
+        if upgraded:
+            reread_encodings(folder, catalogue)
         pair(folder, catalogue, uuid.uuid4().hex)
         catalogue.dump.note_restored(chosen, len(saved))
         segments = [path.removeprefix("segments/") for path in lost if path.startswith("segments/")]

@@ -38,11 +38,14 @@ def revisions() -> tuple[str, ...]:
     return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
+def upgrade(engine: Engine, revision: str = "head") -> bool:
+    """Bring the database up to a revision, in one transaction; whether it had another one.
+
+    Raises SchemaMismatch when it is from the future.
+    """
     current = _revision(engine)
     if current == NEEDED and revision == "head":
-        return
+        return False
     _refuse_newer(current)
     from alembic import command
 
@@ -50,6 +53,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+    return True
 
 
 def downgrade(engine: Engine, revision: str) -> None:

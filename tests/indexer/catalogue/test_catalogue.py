@@ -29,6 +29,7 @@ from indexer.catalogue.engine import connect
 from indexer.catalogue.tables import DriftRow, ReferenceRow
 from indexer.domain.category import Category, CategorySettings
 from indexer.domain.drift import DriftMartingale
+from indexer.domain.encoding import Encoding
 from indexer.domain.errors import (
     CategoryNotFound,
     InspectionNotFound,
@@ -1031,3 +1032,25 @@ def test_a_reference_survives_a_kill_after_its_acknowledgement(tmp_path: Path, d
         assert sorted(live.values()) == list(range(len(live)))  # none doubled, none out of the middle
         assert len(live) - len(acknowledged) <= 2  # at most the append whose answer was on its way
         acknowledged, first = live, len(live)
+
+
+def test_how_images_are_stored_is_noted_anew_by_their_digest(catalogue: Catalogue, memory_id: int) -> None:
+    png, grey, colour = (
+        encoding.to_json()
+        for encoding in (
+            Encoding("PNG", False, 8),
+            Encoding("JPEG", True, 8, 90),
+            Encoding("JPEG", True, 8, 90, "4:4:0"),
+        )
+    )
+    references = [
+        replace(image, encoding=encoding)
+        for image, encoding in zip(images("a", "b", "c", "d"), (grey, grey, png, None), strict=True)
+    ]
+    for category in ("bolt", "nut"):
+        catalogue.references.append(category, segment(4), references, memory_id, GEOMETRY)
+    assert catalogue.references.encodings() == {grey, png}
+    stored_grey = {(reference.image_sha256, ".png") for reference in references[:2]}
+    assert catalogue.references.images_stored_as([grey]) == stored_grey
+    assert catalogue.references.correct_encodings({references[1].image_sha256: colour}) == 2
+    assert [reference.encoding for reference in catalogue.references.page().items] == [grey, colour, png, None] * 2
