@@ -37,36 +37,31 @@ class Inspections:
         self._transactions = transactions
 
     def record(self, inspections: Sequence[Inspection]) -> dict[str, Inspection]:
-        """Keep the answers to the images of one request, all or none.
+        """Keep the answers to the images of one request, all or none: see `record_requests`. RequestKeyReused."""
+        [outcome] = self.record_requests([inspections])
+        if isinstance(outcome, RequestKeyReused):
+            raise outcome
+        return outcome
 
-        Those whose id is there already stay as they are, and are returned by id: the same request was answered before.
-        RequestKeyReused when it was another request that had the key.
+    def record_requests(
+        self, requests: Sequence[Sequence[Inspection]]
+    ) -> list[dict[str, Inspection] | RequestKeyReused]:
+        """Keep the answers to the images of several requests, of all or of none, in one transaction.
+
+        Of each request, in order: those whose id is there already, by id, which stay as they are, since the same
+        request was answered before. RequestKeyReused, of which nothing is kept, where it was another request that had
+        the key.
         """
-        if not inspections:
-            return {}
-        ids = [inspection.id for inspection in inspections]
 
-        def write() -> dict[str, Inspection]:
+        def write() -> list[dict[str, Inspection] | RequestKeyReused]:
             with self._transactions.writing() as connection:
-                _check_request(connection, inspections[0])
-                recorded_before = _recorded(connection, ids)
-                if fresh := [inspection for inspection in inspections if inspection.id not in recorded_before]:
-                    connection.execute(insert(InspectionRow), [values_of(inspection) for inspection in fresh])
-                    count_drift(connection, fresh)
-                return recorded_before
+                return [_record(connection, inspections) for inspections in requests]
 
-        def find(connection: Connection) -> dict[str, Inspection] | None:
-            """Those of another attempt, by its map's name, were there before."""
-            recorded = _recorded(connection, ids)
-            if len(recorded) < len(ids):
-                return None
-            return {
-                inspection.id: recorded[inspection.id]
-                for inspection in inspections
-                if recorded[inspection.id].map_name != inspection.map_name
-            }
+        def find(connection: Connection) -> list[dict[str, Inspection] | RequestKeyReused] | None:
+            outcomes = [_find_recorded(connection, inspections) for inspections in requests]
+            return None if None in outcomes else [outcome for outcome in outcomes if outcome is not None]
 
-        return self._transactions.certainly(write, find)
+        return self._transactions.certainly(write, find) if any(requests) else [{} for _ in requests]
 
     def of_request(self, key: str) -> dict[str, Inspection]:
         """The inspections that answer a request, by id. key: its `request_key`."""
@@ -225,6 +220,36 @@ def _conditions(matching: InspectionFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
+def _record(connection: Connection, inspections: Sequence[Inspection]) -> dict[str, Inspection] | RequestKeyReused:
+    """Insert those of one request that are not there yet; the others, by id."""
+    if (reused := _reused_key(connection, inspections)) is not None:
+        return reused
+    recorded_before = _recorded(connection, (inspection.id for inspection in inspections))
+    if fresh := [inspection for inspection in inspections if inspection.id not in recorded_before]:
+        connection.execute(insert(InspectionRow), [values_of(inspection) for inspection in fresh])
+        count_drift(connection, fresh)
+    return recorded_before
+
+
+def _find_recorded(
+    connection: Connection, inspections: Sequence[Inspection]
+) -> dict[str, Inspection] | RequestKeyReused | None:
+    """What `_record` returned for a request, if it was committed; None otherwise.
+
+    Those of another attempt, by its map's name, were there before.
+    """
+    if (reused := _reused_key(connection, inspections)) is not None:
+        return reused
+    recorded = _recorded(connection, (inspection.id for inspection in inspections))
+    if len(recorded) < len(inspections):
+        return None
+    return {
+        inspection.id: recorded[inspection.id]
+        for inspection in inspections
+        if recorded[inspection.id].map_name != inspection.map_name
+    }
+
+
 def _recorded(connection: Connection, ids: Iterable[str]) -> dict[str, Inspection]:
     statement = select(InspectionRow.__table__)
     return {
@@ -241,12 +266,14 @@ def _detected_reason(connection: Connection, inspection: Inspection) -> ReviewRe
     return review_reason(inspection.verdict, inspection.score, inspection.threshold, band)
 
 
-def _check_request(connection: Connection, inspection: Inspection) -> None:
-    """Raise RequestKeyReused when inspections under the same key answer a request of other content."""
-    if inspection.request_key is not None:
-        other_inspections = exists().where(
-            InspectionRow.request_key == inspection.request_key,
-            InspectionRow.request_digest != inspection.request_digest,
-        )
-        if connection.scalar(select(other_inspections)):
-            raise RequestKeyReused("the key was used for a request with other content")
+def _reused_key(connection: Connection, inspections: Sequence[Inspection]) -> RequestKeyReused | None:
+    """The error where inspections under a request's key answer one of other content."""
+    if not inspections or inspections[0].request_key is None:
+        return None
+    other_inspections = exists().where(
+        InspectionRow.request_key == inspections[0].request_key,
+        InspectionRow.request_digest != inspections[0].request_digest,
+    )
+    if connection.scalar(select(other_inspections)):
+        return RequestKeyReused("the key was used for a request with other content")
+    return None

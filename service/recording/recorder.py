@@ -22,6 +22,7 @@ from service.inference.decoder import DecodedImage
 from service.inference.detection_jobs import TimedDetection
 from service.observability.tracing import Stage
 from service.recording.circuit_breaker import CircuitBreaker
+from service.recording.group_commit import GroupCommit
 from service.recording.idempotency import KeyedRequest
 from service.recording.map_images import map_png
 
@@ -139,6 +140,7 @@ class Recorder:
         self._pruner = pruner
         self._min_free_bytes = min_free_bytes
         self._breaker = CircuitBreaker(reference_store.catalogue)
+        self._commit = GroupCommit(reference_store.catalogue.inspections.record_requests)
 
     def earlier(self, request: KeyedRequest) -> dict[str, Inspection]:
         """The inspections recorded for a request before, by id; empty while the database does not respond.
@@ -184,7 +186,7 @@ class Recorder:
                 write_durably({self._data / name: data for name, data in files.items()})
                 written_at = time.monotonic()
                 with self._breaker.asking():
-                    earlier = self._reference_store.catalogue.inspections.record(rows)
+                    earlier = self._commit(rows)
         except RequestKeyReused:
             self._pruner.abandon([*files, *originals])
             raise

@@ -651,6 +651,23 @@ def test_the_inspections_of_a_request_are_found_by_its_key_which_no_other_reques
     catalogue.inspections.record([replace(other, request_key="another key")])
 
 
+def test_requests_recorded_together_get_each_its_own_outcome(catalogue: Catalogue) -> None:
+    one = [inspection(number, request_key="key", request_digest="one") for number in (1, 2)]
+    again = [replace(each, map_name="another try") for each in one]
+    other = [inspection(3, request_key="key", request_digest="another")]
+    outcomes = catalogue.inspections.record_requests([one, again, other, [inspection(4)], []])
+    assert outcomes[:2] == [{}, {each.id: each for each in one}]
+    assert isinstance(outcomes[2], RequestKeyReused)
+    assert outcomes[3:] == [{}, {}]
+    assert {each.id for each in catalogue.inspections.page().items} == {*(each.id for each in one), inspection(4).id}
+
+
+def test_requests_recorded_together_are_all_there_or_none(catalogue: Catalogue) -> None:
+    with pytest.raises(IntegrityError):
+        catalogue.inspections.record_requests([[inspection(1)], [inspection(2), inspection(2)]])
+    assert catalogue.inspections.page().items == ()
+
+
 def test_a_drift_test_that_an_earlier_release_kept_begins_anew(
     catalogue: Catalogue, memory_id: int, database: str
 ) -> None:
