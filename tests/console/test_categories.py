@@ -412,6 +412,7 @@ def drag(page: Page, *points: tuple[float, float]) -> None:
 def test_areas_are_ignored_drawn_undone_and_not_lost_by_leaving(
     page: Page, server: ServerProcess, tmp_path: Path
 ) -> None:
+    server.wait_until_calibrated("disc")  # of which the page tells in lines above the drawing, which would move it
     page.goto("/#/categories/disc/region")
     page.get_by_role("button", name="Next reference").click()
     expect(page.get_by_text("1.png, 2 of 24")).to_be_visible()

@@ -12,6 +12,7 @@ from indexer.encoders import Encoder, EncoderSettings, load_encoder
 from indexer.references.reference_store import ReferenceStore
 from service.cli.app import app
 from tests.helpers.forked import ForkedProcess
+from tests.helpers.new_catalogue import new_data_folder
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
@@ -25,6 +26,14 @@ def touchstone(*arguments: str | Path, data: Path, sized: bool = True, **more: s
     if not sized:
         variables |= {"TOUCHSTONE_RESIZE": None, "TOUCHSTONE_CROP": None}
     return CliRunner().invoke(app, list(map(str, arguments)), env=variables)
+
+
+def indexed(data: Path, parts: Path, **more: str) -> Path:
+    """A data folder to which `touchstone index` has added all images of a folder."""
+    new_data_folder(data)
+    done = touchstone("index", parts, data=data, **more)
+    assert done.exit_code == 0, done.output
+    return data
 
 
 def started(*arguments: str | Path, data: Path) -> ForkedProcess:

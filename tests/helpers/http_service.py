@@ -21,7 +21,9 @@ Files = list[tuple[str, tuple[str, bytes, str]]]
 
 
 def settings(data: Path, **more: object) -> Settings:
-    """Defaults but for the geometry: 7×7 patches."""
+    """Defaults but for the geometry, 7×7 patches, of a service on a data folder, which is made if there is none."""
+    if "database_url" not in more:
+        new_data_folder(data)
     return Settings(data=data, resize=128, crop=112, device="cpu", **more)  # type: ignore[arg-type]
 
 
@@ -32,9 +34,7 @@ def files(*images: bytes) -> Files:
 
 @contextmanager
 def running_service(data: Path, **more: object) -> Iterator[TestClient]:
-    """A client of a service on a data folder, which is made if there is none."""
-    if "database_url" not in more:
-        new_data_folder(data)
+    """A client of a service on a data folder: see `settings`."""
     with TestClient(create_app(AppState.start(settings(data, **more))), base_url="http://localhost") as running:
         yield running
 

@@ -11,14 +11,12 @@ from service.auth import Role, generate_api_key
 from service.auth.roles import KEY_ROLES
 from service.state import AppState
 from tests.helpers.http_service import settings
-from tests.helpers.new_catalogue import new_data_folder
 
 
 class Plant:
     """A service that asks for keys, and one key of each role."""
 
     def __init__(self, data: Path, **more: object) -> None:
-        new_data_folder(data)
         running = AppState.start(settings(data, access="keys", **more))
         self.catalogue = running.reference_store.catalogue
         self.client = TestClient(create_app(running), base_url="http://localhost")

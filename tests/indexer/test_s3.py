@@ -15,7 +15,7 @@ from click.testing import Result
 
 from indexer.catalogue.data_folder import DataFolder
 from indexer.jobs.verify import verify
-from tests.helpers.commands import opened, references, started, touchstone
+from tests.helpers.commands import indexed, opened, references, started, touchstone
 from tests.helpers.data_folder_process import StoreParts
 from tests.helpers.part_folders import folder_of
 from tests.helpers.s3_server import S3Server
@@ -28,8 +28,7 @@ pytestmark = pytest.mark.usefixtures("s3_credentials")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a category `disc`."""
     folder = tmp_path_factory.mktemp("taught")
-    assert touchstone("index", folder_of(folder / "parts", ".", disc=2), data=folder / "data").exit_code == 0
-    return folder / "data"
+    return indexed(folder / "data", folder_of(folder / "parts", ".", disc=2))
 
 
 def with_each_command(url: str, tmp_path: Path, taught: Path) -> Iterator[Result]:
@@ -42,11 +41,11 @@ def with_each_command(url: str, tmp_path: Path, taught: Path) -> Iterator[Result
 
 def test_a_backup_in_a_bucket_is_restored_and_its_damage_is_named_and_mended(tmp_path: Path, bucket: S3Server) -> None:
     data, restored, url = tmp_path / "data", tmp_path / "again", "s3://plant/line-4/daily"
-    assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=3), data=data).exit_code == 0
+    indexed(data, folder_of(tmp_path / "parts", ".", disc=3))
     first = touchstone("backup", url, data=data)
     assert first.exit_code == 0, first.stderr
     assert ": 4 files, 4 of them new (" in first.stdout
-    assert touchstone("index", folder_of(tmp_path / "more", ".", disc=5), data=data).exit_code == 0
+    indexed(data, folder_of(tmp_path / "more", ".", disc=5))
     assert ": 7 files, 3 of them new (" in touchstone("backup", f"{url}/", data=data).stdout
     assert "7 files checked, 0 problems" in touchstone("verify", "--backup", url, data=data).stdout
 

@@ -18,7 +18,7 @@ from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify
 from indexer.references.reference_store import ReferenceStore
 from service.cli.app import app
-from tests.helpers.commands import opened, touchstone
+from tests.helpers.commands import indexed, opened, touchstone
 from tests.helpers.http_service import files
 from tests.helpers.part_folders import folder_of
 from tests.helpers.part_images import part
@@ -224,9 +224,8 @@ def test_help_says_what_exit_codes_mean(command: str) -> None:
 
 
 def test_a_backup_with_a_damaged_file_is_verified_restored_and_mended_by_commands(tmp_path: Path) -> None:
-    folder_of(tmp_path / "parts", ".", disc=4)
     data, saved, restored_data = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
-    assert touchstone("index", tmp_path / "parts", data=data).exit_code == 0
+    indexed(data, folder_of(tmp_path / "parts", ".", disc=4))
     assert touchstone("backup", saved, data=data).exit_code == 0
     clean = touchstone("verify", "--backup", saved, data=tmp_path / "none")
     assert (clean.exit_code, clean.stdout.split(": ")[1]) == (0, "5 files checked, 0 problems\n")

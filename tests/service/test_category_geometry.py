@@ -29,6 +29,7 @@ from service.state import AppState
 from tests.helpers.commands import touchstone
 from tests.helpers.http_service import files, onboard, wait_until_calibrated
 from tests.helpers.metrics import scrape, value
+from tests.helpers.new_catalogue import new_data_folder
 from tests.helpers.part_images import PLACES, part, plate
 from tests.helpers.postgres_server import PostgresServer
 from tests.helpers.server_process import ServerProcess
@@ -39,6 +40,8 @@ UNSIZED = {"RESIZE": "", "CROP": "", "ENCODER": "filterbank"}
 
 def service(data: Path, **more: object) -> TestClient:
     """A service at the default sizes, with the quick encoder."""
+    if "database_url" not in more:
+        new_data_folder(data)
     running = AppState.start(Settings(data=data, device="cpu", encoder="filterbank", **more))  # type: ignore[arg-type]
     return TestClient(create_app(running), base_url="http://localhost")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.commands import touchstone
+from tests.helpers.commands import indexed, touchstone
 from tests.helpers.http_service import files
 from tests.helpers.part_folders import folder_of
 from tests.helpers.part_images import part
@@ -38,8 +38,7 @@ def url(data: Path, request: pytest.FixtureRequest) -> str:
 
 
 def taught(data: Path, **counts: int) -> None:
-    parts = folder_of(data.parent / f"parts-{'-'.join(counts)}", ".", **counts)
-    assert touchstone("index", parts, data=data).exit_code == 0
+    indexed(data, folder_of(data.parent / f"parts-{'-'.join(counts)}", ".", **counts))
 
 
 def exported(data: Path, to: str | Path, *categories: str) -> str:

@@ -12,7 +12,7 @@ from indexer.domain.errors import FeatureSpaceMismatch
 from service.app import create_app
 from service.settings import Settings
 from service.state import AppState
-from tests.helpers.commands import touchstone
+from tests.helpers.commands import indexed, touchstone
 from tests.helpers.http_service import files, onboard, settings, teach
 from tests.helpers.part_images import PLACES, part, plate
 
@@ -74,10 +74,10 @@ def test_commands_follow_the_memory_and_a_rebuild_leaves_nothing_unseen(tmp_path
         path = parts / "disc" / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(part(index))
-    assert touchstone("index", parts, data=data).exit_code == 0
+    indexed(data, parts)
     (parts / "disc" / "2.png").write_bytes(part(2))
-    indexed = touchstone("index", parts, data=data, sized=False)
-    assert indexed.exit_code == 0, indexed.stderr
+    unsized = touchstone("index", parts, data=data, sized=False)
+    assert unsized.exit_code == 0, unsized.stderr
     rebuilt = touchstone("rebuild", data=data, sized=False)
     assert rebuilt.exit_code == 0, rebuilt.stderr
     with TestClient(

@@ -16,7 +16,7 @@ from indexer.jobs.code_errors import CodeErrors, code_errors, largest_errors
 from indexer.memory import CODEC_NAMES
 from indexer.scoring.scoring import layer_weights, score_from_fused, score_image
 from indexer.search import choose_engine
-from tests.helpers.commands import opened, touchstone
+from tests.helpers.commands import indexed, opened, touchstone
 from tests.helpers.memory_banks import filled
 from tests.helpers.part_folders import folder_of
 from tests.helpers.patch_search_oracle import best_similarities, top_references
@@ -47,9 +47,7 @@ def errors_of(data: Path) -> dict[str, CodeErrors]:
 
 
 def test_a_rebuilt_memory_of_four_bits_is_as_far_off_as_verify_says_of_each_category(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    parts = folder_of(tmp_path / "parts", ".", disc=3, plate=1)
-    assert touchstone("index", parts, data=data, CODEC="fp32").exit_code == 0
+    data = indexed(tmp_path / "data", folder_of(tmp_path / "parts", ".", disc=3, plate=1), CODEC="fp32")
     assert "disc: fp32 codes move no score by more than 0.0000 (" in touchstone("verify", data=data).stdout
     exact = patches_of(data, "fp32")
     done = touchstone("rebuild", "--codec", "int4", data=data)
@@ -71,8 +69,7 @@ def test_a_rebuilt_memory_of_four_bits_is_as_far_off_as_verify_says_of_each_cate
 def test_the_bound_follows_what_is_added_and_removed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for seed, kinds in enumerate(({"disc": 2}, {"plate": 1}, {"disc": 5})):
-        parts = folder_of(tmp_path / str(seed), ".", **kinds)
-        assert touchstone("index", parts, data=data, CODEC="int4").exit_code == 0
+        indexed(data, folder_of(tmp_path / str(seed), ".", **kinds), CODEC="int4")
     before = errors_of(data)
     reference_store = opened(data, codec="int4")
     listed = reference_store.catalogue.references.page(limit=1000).items

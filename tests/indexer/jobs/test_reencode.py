@@ -19,6 +19,7 @@ from indexer.encoders import preprocess
 from indexer.imaging.decode import decode_image
 from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
+from tests.helpers import commands
 from tests.helpers.commands import opened, small_encoder, started, touchstone
 from tests.helpers.part_folders import folder_of
 from tests.helpers.part_images import part
@@ -37,9 +38,7 @@ def score(data: Path, crop: int, codec: str) -> float:
 @pytest.fixture
 def indexed(tmp_path: Path) -> Path:
     """A data folder of 12 references."""
-    data = tmp_path / "data"
-    assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=8, plate=4), data=data).exit_code == 0
-    return data
+    return commands.indexed(tmp_path / "data", folder_of(tmp_path / "parts", ".", disc=8, plate=4))
 
 
 def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[ReferenceStore, ReferenceStore]]:
     """One that adds, one that follows, on the same folder."""
-    one, two = (ReferenceStore.open(tmp_path / "data", SPACE) for _ in range(2))
+    one, two = (ReferenceStore.open(tmp_path, SPACE) for _ in range(2))
     yield one, two
     one.close()
     two.close()

@@ -19,14 +19,12 @@ from service.app import create_app
 from service.background import calibration_manager
 from service.state import AppState
 from tests.helpers.http_service import inspect, onboard, settings
-from tests.helpers.new_catalogue import new_data_folder
 from tests.helpers.part_images import part, varied
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[TestClient, AppState]]:
     """A service whose background tasks do nothing by themselves, once they have looked at an empty folder."""
-    new_data_folder(tmp_path)
     running = AppState.start(settings(tmp_path, refresh_interval_ms=3_600_000))
     with TestClient(create_app(running), base_url="http://localhost") as client:
         yield client, running

@@ -12,7 +12,8 @@ import typer
 from indexer.catalogue.data_folder import DataFolder
 from indexer.domain.errors import BeingRestored
 from service.cli.app import app
-from tests.helpers.commands import opened, touchstone
+from tests.helpers.commands import indexed, opened, touchstone
+from tests.helpers.new_catalogue import new_data_folder
 from tests.helpers.part_folders import folder_of
 
 # Everything that opens a data folder, with what else it takes; `{}` is a folder beside the data.
@@ -92,13 +93,12 @@ def test_a_folder_that_is_being_restored_is_left_alone(tmp_path: Path, command: 
 @pytest.mark.parametrize("name", sorted((READING.keys() | CREATING.keys()) - OF_THE_CATALOGUE_ALONE))
 @pytest.mark.parametrize("catalogue", ["empty", "another folder's"])
 def test_a_catalogue_that_is_not_of_the_folder_is_refused(tmp_path: Path, name: str, catalogue: str) -> None:
-    data, other = tmp_path / "data", tmp_path / "other"
-    assert touchstone("index", folder_of(tmp_path / "parts", ".", disc=1), data=data).exit_code == 0
+    data, other = indexed(tmp_path / "data", folder_of(tmp_path / "parts", ".", disc=1)), tmp_path / "other"
     if catalogue == "empty":
         other.mkdir()
         (other / "catalogue.sqlite").touch()
     else:  # of the same images
-        assert touchstone("index", tmp_path / "parts", data=other).exit_code == 0
+        indexed(other, tmp_path / "parts")
     before = tree(data / "originals") | tree(data / "segments")
     url = f"sqlite:///{other}/catalogue.sqlite"
     done = touchstone(*given({**READING, **CREATING}[name], tmp_path), data=data, DATABASE_URL=url)
@@ -145,7 +145,7 @@ def test_an_empty_name_is_not_the_current_folder(
     inside.mkdir()
     monkeypatch.chdir(inside)
     data = tmp_path / "data"
-    assert touchstone("migrate", data=data).exit_code == 0
+    new_data_folder(data)
     done = touchstone(*given(command, tmp_path), data=data)
     assert done.exit_code == 2, done.output
     assert "the name of the folder is empty" in done.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import environment, touchstone
+from tests.helpers.commands import environment, indexed, touchstone
 from tests.helpers.part_folders import folder_of
 
 _WAIT = 120  # seconds, for a machine that has other things to do
@@ -23,10 +23,7 @@ _WAIT = 120  # seconds, for a machine that has other things to do
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data folder with two references."""
-    folder = tmp_path / "data"
-    done = touchstone("index", folder_of(tmp_path / "parts", ".", disc=2), data=folder)
-    assert done.exit_code == 0, done.output
-    return folder
+    return indexed(tmp_path / "data", folder_of(tmp_path / "parts", ".", disc=2))
 
 
 def process(data: Path, *command: str | Path, stdout: int) -> subprocess.Popen[str]:

@@ -12,13 +12,11 @@ from indexer.memory import MemoryBank
 from service.app import create_app
 from service.state import AppState
 from tests.helpers.http_service import onboard, settings
-from tests.helpers.new_catalogue import new_data_folder
 from tests.helpers.part_images import part
 from tests.helpers.waiting import PATIENCE, eventually
 
 
 def test_an_image_whose_reference_is_removed_while_it_is_sent_again_is_added(tmp_path: Path) -> None:
-    new_data_folder(tmp_path)
     running = AppState.start(settings(tmp_path))
     release, blocked = threading.Event(), threading.Event()
 

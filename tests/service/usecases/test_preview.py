@@ -28,7 +28,6 @@ from tests.helpers.http_service import (
     settings,
     wait_until_calibrated,
 )
-from tests.helpers.new_catalogue import new_data_folder
 from tests.helpers.part_images import part, varied
 from tests.helpers.waiting import PATIENCE, eventually
 
@@ -189,7 +188,6 @@ def test_an_image_of_other_proportions_is_previewed_as_it_was_judged(tmp_path: P
 
 
 def test_a_change_of_geometry_during_a_preview_is_a_problem_to_retry(tmp_path: Path) -> None:
-    new_data_folder(tmp_path)
     running = AppState.start(settings(tmp_path, encoder="filterbank", refresh_interval_ms=3_600_000))
     release, blocked = threading.Event(), threading.Event()
 
