@@ -169,9 +169,14 @@ class Screening:
         better than no shift.
         """
         memory = self._memory if nearest.image_index is None else self._batch
-        rows, columns = features.grid
-        own_patches = features.patches[0].mean(dim=0).view(rows, columns, -1)
-        reference_patches = memory.features_of(nearest.row).patches[0].mean(dim=0).view(rows, columns, -1)
+        reference = memory.features_of(nearest.row)
+        shown = _shown_by_both(features, reference)
+        own_patches, reference_patches = (
+            image.patches[0].mean(dim=0).view(*image.grid, -1)[shown] for image in (features, reference)
+        )
+        rows, columns = own_patches.shape[:2]
+        if not rows or not columns:
+            return 0, 0
         best, result = 1.0 - _FITS * (1.0 - float((own_patches * reference_patches).sum(dim=-1).mean())), (0, 0)
         for down in range(-min(_MAX_SHIFT, rows // 2), min(_MAX_SHIFT, rows // 2) + 1):
             for right in range(-min(_MAX_SHIFT, columns // 2), min(_MAX_SHIFT, columns // 2) + 1):
@@ -183,6 +188,18 @@ class Screening:
                 if likeness > best:
                     best, result = likeness, (down, right)
         return result
+
+
+def _shown_by_both(one: Features, other: Features) -> tuple[slice, slice]:
+    """The rows and columns of the cells that show something of both images: the rest of a letterboxed one is empty."""
+    shown = np.ones(one.grid, np.bool_)
+    for image in (one, other):
+        if (empty := image.without_image()) is not None:
+            shown &= ~empty.reshape(image.grid)
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def all_findings(

@@ -135,3 +135,33 @@ def test_an_image_of_another_kind_makes_no_duplicates_of_the_others() -> None:
         result = [finding for index in range(len(images)) for finding in screening.compare(index).findings]
         assert [finding.kind for finding in result] == ["near_duplicate"] * duplicates, (duplicates, result)
     assert result[0].detail.startswith("Shows the same part as '1.png': apart by")
+
+
+@pytest.mark.parametrize(("moved", "shift"), [(0, (0, 0)), (2, (0, 2))])
+def test_a_shift_of_letterboxed_images_is_looked_for_where_they_show_something(
+    moved: int, shift: tuple[int, int]
+) -> None:
+    """Scenes whose cells resemble each other: the empty half of the grid, counted as unlike, would hide the shift."""
+    space = feature_space((12, 12))
+    common, rng = np.random.default_rng(0).standard_normal(space.dim), np.random.default_rng(1)
+    scene = 4 * common + rng.standard_normal((2, 6, 14, space.dim))
+
+    def letterboxed(first: int) -> EncodedReferences:
+        """With the columns of the scene from `first` on, in the middle six of twelve rows."""
+        patches = np.zeros((2, 12, 12, space.dim))
+        patches[:, 3:9] = scene[:, :, first : first + 12] + 0.3 * rng.standard_normal((2, 6, 12, space.dim))
+        descriptor = np.ones(space.global_dim) + 0.3 * rng.standard_normal(space.global_dim)
+        of_cells, of_all = (torch.from_numpy(values.astype(np.float32)) for values in (patches, descriptor))
+        return memory.codec.encode(
+            Features(
+                torch.nn.functional.normalize(of_all[None], dim=-1),
+                torch.nn.functional.normalize(of_cells.view(1, 2, 144, space.dim), dim=-1),
+                space.global_grid,
+            )
+        )
+
+    memory = MemoryBank.empty(space)
+    for index in range(3):
+        memory = memory.with_references([index], ["board"], letterboxed(2), index + 1)
+    screening = Screening(memory, ENGINE, "board", SETTINGS, [letterboxed(2 - moved)], ["new.png"])
+    assert screening.compare(0).shift == shift
