@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from indexer.domain.errors import CatalogueBusy, CatalogueUnavailable
+from indexer.domain.errors import CatalogueBusy, CatalogueUnavailable, CommitUncertain
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -43,15 +43,19 @@ class GroupCommit(Generic[Item, Outcome]):
                 return entry.outcome.result()
             self._writing = True
             group, self._waiting = self._waiting, []
-        outcomes = self._written([member.item for member in group])
-        with self._changed:
-            self._writing = False
-            for member, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, Exception):
-                    member.outcome.set_exception(outcome)
-                else:
-                    member.outcome.set_result(outcome)
-            self._changed.notify_all()
+        ended = CommitUncertain("the thread that was writing has ended: what it wrote may be there or not")
+        outcomes: Sequence[Outcome | Exception] = [ended] * len(group)
+        try:
+            outcomes = self._written([member.item for member in group])
+        finally:  # also when this thread is told to end: the others wait for it
+            with self._changed:
+                self._writing = False
+                for member, outcome in zip(group, outcomes, strict=True):
+                    if isinstance(outcome, Exception):
+                        member.outcome.set_exception(outcome)
+                    else:
+                        member.outcome.set_result(outcome)
+                self._changed.notify_all()
         return entry.outcome.result()
 
     def _written(self, items: Sequence[Item]) -> Sequence[Outcome | Exception]:

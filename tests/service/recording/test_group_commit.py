@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from indexer.domain.errors import CatalogueUnavailable
+from indexer.domain.errors import CatalogueUnavailable, CommitUncertain
 from service.recording.group_commit import GroupCommit
 
 
@@ -19,11 +20,14 @@ class Writer:
         self.written: list[list[int]] = []
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.unavailable = False
+        self.told_to_end = False
 
     def __call__(self, items: Sequence[int]) -> list[str | Exception]:
         self.written.append(sorted(items))
         self.begun.set()
         assert self.may_end.wait(30)
+        if self.told_to_end and len(self.written) == 2:
+            raise SystemExit
         if self.unavailable:
             raise CatalogueUnavailable("gone")
         if -1 in items:
@@ -78,3 +82,31 @@ def test_a_database_that_does_not_answer_is_waited_for_once() -> None:
     for outcome in (first, *others):
         with pytest.raises(CatalogueUnavailable):
             outcome.result()
+
+
+def test_where_the_thread_that_writes_is_told_to_end_the_others_hear_of_it_and_what_comes_later_is_written() -> None:
+    writer = Writer()
+    writer.told_to_end = True
+    commit = GroupCommit[int, str](writer)
+    ended: list[BaseException] = []
+
+    def bring(item: int) -> None:
+        try:
+            commit(item)
+        except BaseException as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=bring, args=(item,), daemon=True) for item in range(4)]
+    threads[0].start()
+    assert writer.begun.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while len(commit._waiting) < 3:
+        assert threads[0].is_alive()
+    writer.may_end.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert writer.written == [[0], [1, 2, 3]]
+    assert Counter(map(type, ended)) == {CommitUncertain: 2, SystemExit: 1}
+    assert commit(4) == "wrote 4"
