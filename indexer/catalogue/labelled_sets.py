@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
@@ -29,6 +29,26 @@ class NewLabelledImage:
     image_suffix: str
     width: int
     height: int
+
+
+ImageResult: TypeAlias = tuple[LabelledImage, LabelledResult]
+
+
+@dataclass(frozen=True)
+class EvaluationWithOutcomes:
+    """An evaluation, and what counts of each image inspected so far, in order of id."""
+
+    evaluation: Evaluation
+    outcomes: tuple[LabelledOutcome, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationInFull:
+    """An evaluation, and what was detected in each image so far. before: outcomes of the one before, if any."""
+
+    evaluated: EvaluationWithOutcomes
+    before: tuple[LabelledOutcome, ...] | None
+    results: tuple[ImageResult, ...]
 
 
 class LabelledSets:
@@ -130,11 +150,21 @@ class LabelledSets:
             open_ = (EvaluationRow.id == evaluation_id, EvaluationRow.finished_at.is_(None))
             connection.execute(update(EvaluationRow).where(*open_).values(finished_at=now()))
 
-    def evaluations(self, category: str) -> tuple[Evaluation, ...]:
-        """The evaluations of a category's test set, newest first. CategoryNotFound."""
+    def evaluations(self, category: str) -> tuple[EvaluationWithOutcomes, ...]:
+        """The evaluations of a category's test set, newest first, and how each went so far. CategoryNotFound."""
         with self._transactions.reading() as connection:
             own = EvaluationRow.category_id == id_of_category(connection, category)
-            return tuple(map(_evaluation, connection.execute(_evaluations().where(own))))
+            return _with_outcomes(connection, _evaluations().where(own))
+
+    def evaluation_in_full(self, category: str, evaluation_id: int) -> EvaluationInFull:
+        """One evaluation as it is at one moment. CategoryNotFound, EvaluationNotFound."""
+        with self._transactions.reading() as connection:
+            own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id <= evaluation_id)
+            latest = _with_outcomes(connection, _evaluations().where(*own).limit(2))
+            if not latest or latest[0].evaluation.id != evaluation_id:
+                raise _not_found(category, evaluation_id)
+            before = latest[1].outcomes if len(latest) > 1 else None
+            return EvaluationInFull(latest[0], before, _results(connection, evaluation_id))
 
     def evaluation(self, category: str, evaluation_id: int) -> Evaluation:
         """One evaluation. CategoryNotFound, EvaluationNotFound."""
@@ -142,20 +172,16 @@ class LabelledSets:
             own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id == evaluation_id)
             row = connection.execute(_evaluations().where(*own)).one_or_none()
             if row is None:
-                raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
+                raise _not_found(category, evaluation_id)
             return _evaluation(row)
 
-    def outcomes(self, category: str, evaluation_id: int) -> tuple[LabelledOutcome, ...]:
-        """What counts of each image inspected so far. CategoryNotFound, EvaluationNotFound."""
-        with self._transactions.reading() as connection:
-            rows = connection.execute(_results_of(connection, category, evaluation_id, _OUTCOME))
-            return tuple(LabelledOutcome(**row._mapping) for row in rows)
-
-    def results(self, category: str, evaluation_id: int) -> tuple[tuple[LabelledImage, LabelledResult], ...]:
+    def results(self, category: str, evaluation_id: int) -> tuple[ImageResult, ...]:
         """Every image inspected so far, with what was detected in it. CategoryNotFound, EvaluationNotFound."""
         with self._transactions.reading() as connection:
-            rows = connection.execute(_results_of(connection, category, evaluation_id, (*_IMAGE, *_RESULT)))
-            return tuple((_image(row), _result(row)) for row in rows)
+            own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id == evaluation_id)
+            if connection.scalar(select(EvaluationRow.id).where(*own)) is None:
+                raise _not_found(category, evaluation_id)
+            return _results(connection, evaluation_id)
 
 
 def forget_evaluations(connection: Connection, category_id: int) -> None:
@@ -196,11 +222,30 @@ _OUTCOME = (
 )
 
 
-def _results_of(connection: Connection, category: str, evaluation_id: int, columns: Sequence[Any]) -> Any:
-    """Some columns of each image inspected so far, in order of id. CategoryNotFound, EvaluationNotFound."""
-    own = (EvaluationRow.category_id == id_of_category(connection, category), EvaluationRow.id == evaluation_id)
-    if connection.scalar(select(EvaluationRow.id).where(*own)) is None:
-        raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
+def _not_found(category: str, evaluation_id: int) -> EvaluationNotFound:
+    return EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
+
+
+def _with_outcomes(connection: Connection, evaluations: Any) -> tuple[EvaluationWithOutcomes, ...]:
+    return tuple(
+        EvaluationWithOutcomes(
+            _evaluation(row),
+            tuple(
+                LabelledOutcome(**outcome._mapping)
+                for outcome in connection.execute(_columns_of_images(row.id, _OUTCOME))
+            ),
+        )
+        for row in connection.execute(evaluations).all()
+    )
+
+
+def _results(connection: Connection, evaluation_id: int) -> tuple[ImageResult, ...]:
+    rows = connection.execute(_columns_of_images(evaluation_id, (*_IMAGE, *_RESULT)))
+    return tuple((_image(row), _result(row)) for row in rows)
+
+
+def _columns_of_images(evaluation_id: int, columns: Sequence[Any]) -> Any:
+    """Some columns of each image that an evaluation has inspected so far, in order of id."""
     return (
         select(*columns)
         .join(LabelledImageRow, LabelledImageRow.id == EvaluationResultRow.image_id)

@@ -170,8 +170,7 @@ async def evaluations(name: Name, state: Annotated[AppState, Depends(app_state)]
 async def evaluation(name: Name, evaluation_id: Id, state: Annotated[AppState, Depends(app_state)]) -> EvaluationDetail:
     """One evaluation with what was detected in every image."""
     catalogue = state.reference_store.catalogue
-    evaluated = await asyncio.to_thread(evaluated_set, catalogue, name, evaluation_id)
-    results = await asyncio.to_thread(catalogue.labelled_sets.results, name, evaluation_id)
+    evaluated, results = await asyncio.to_thread(evaluated_set, catalogue, name, evaluation_id)
     return EvaluationDetail(
         evaluation=_evaluation_view(evaluated),
         results=tuple(

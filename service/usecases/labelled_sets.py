@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeAlias
 
 from indexer.catalogue.catalogue import Catalogue
-from indexer.catalogue.labelled_sets import NewLabelledImage
-from indexer.domain.errors import EvaluationNotFound
+from indexer.catalogue.labelled_sets import EvaluationWithOutcomes, ImageResult, NewLabelledImage
 from indexer.domain.labelled_set import (
     Evaluation,
     LabelledImage,
     LabelledOutcome,
-    LabelledResult,
     RecallChange,
     RecallSummary,
     compare,
@@ -26,8 +23,6 @@ from service.errors import Conflict
 from service.inference.decoder import DecodedImage, Upload
 from service.inference.image_reading import reading_of_parts
 from service.state import AppState
-
-_Outcomes: TypeAlias = tuple[LabelledOutcome, ...]
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,12 @@ class EvaluatedSet:
     evaluation: Evaluation
     summary: RecallSummary
     change: RecallChange | None
+
+    @classmethod
+    def against(cls, evaluated: EvaluationWithOutcomes, before: Sequence[LabelledOutcome] | None) -> EvaluatedSet:
+        """How an evaluation went. before: outcomes of the one before, if any."""
+        change = None if before is None else compare(before, evaluated.outcomes)
+        return cls(evaluated.evaluation, summarise(evaluated.outcomes), change)
 
 
 async def add_labelled_images(
@@ -98,41 +99,23 @@ async def set_labelled_mask(state: AppState, category: str, image_id: int, data:
 
 def evaluated_sets(catalogue: Catalogue, category: str) -> list[EvaluatedSet]:
     """Every evaluation of a category's test set, newest first. CategoryNotFound."""
-    return _compared(_with_outcomes(catalogue, category, catalogue.labelled_sets.evaluations(category)))
+    listed = catalogue.labelled_sets.evaluations(category)
+    before = [*(evaluated.outcomes for evaluated in listed[1:]), None]
+    return [EvaluatedSet.against(evaluated, earlier) for evaluated, earlier in zip(listed, before, strict=False)]
 
 
-def evaluated_set(catalogue: Catalogue, category: str, evaluation_id: int) -> EvaluatedSet:
-    """One evaluation of a category's test set. CategoryNotFound, EvaluationNotFound."""
-    evaluations = catalogue.labelled_sets.evaluations(category)
-    until = [evaluation for evaluation in evaluations if evaluation.id <= evaluation_id]
-    compared = _compared(_with_outcomes(catalogue, category, until[:2]))
-    if not compared or compared[0].evaluation.id != evaluation_id:
-        raise EvaluationNotFound(f"there is no evaluation {evaluation_id} of {category!r}")
-    return compared[0]
+def evaluated_set(
+    catalogue: Catalogue, category: str, evaluation_id: int
+) -> tuple[EvaluatedSet, tuple[ImageResult, ...]]:
+    """One evaluation of a category's test set, and what was detected in each image at the same moment.
+
+    CategoryNotFound, EvaluationNotFound.
+    """
+    full = catalogue.labelled_sets.evaluation_in_full(category, evaluation_id)
+    return EvaluatedSet.against(full.evaluated, full.before), full.results
 
 
-def _with_outcomes(
-    catalogue: Catalogue, category: str, evaluations: Sequence[Evaluation]
-) -> Iterator[tuple[Evaluation, _Outcomes]]:
-    """Each with its outcomes, but for those that were given up since they were listed."""
-    for evaluation in evaluations:
-        try:
-            yield evaluation, catalogue.labelled_sets.outcomes(category, evaluation.id)
-        except EvaluationNotFound:
-            continue
-
-
-def _compared(evaluations: Iterable[tuple[Evaluation, _Outcomes]]) -> list[EvaluatedSet]:
-    """Each, newest first, against the one before."""
-    listed = list(evaluations)
-    before = [*(outcomes for _, outcomes in listed[1:]), None]
-    return [
-        EvaluatedSet(evaluation, summarise(outcomes), None if earlier is None else compare(earlier, outcomes))
-        for (evaluation, outcomes), earlier in zip(listed, before, strict=False)
-    ]
-
-
-def roc_points(results: Sequence[tuple[LabelledImage, LabelledResult]]) -> list[tuple[float, float, float]]:
+def roc_points(results: Sequence[ImageResult]) -> list[tuple[float, float, float]]:
     """Threshold, share of good and of defective images above it, at each distinct score from the highest down.
 
     Empty unless there are both kinds.

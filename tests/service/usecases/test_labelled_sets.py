@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from indexer.catalogue.labelled_sets import NewLabelledImage
@@ -151,30 +153,50 @@ def test_a_list_of_evaluations_is_answered_without_reading_what_was_detected(tmp
     folder.catalogue.close()
 
 
-def test_an_evaluation_that_is_given_up_while_it_is_read_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def under_way(tmp_path: Path) -> Iterator[tuple[StoreParts, Evaluation, list[int]]]:
+    """An evaluation of two images of which one was inspected; their ids."""
     folder = StoreParts.open(tmp_path, f"sqlite:///{tmp_path}/catalogue.sqlite")
     folder.append("disc", [b"reference"])
-    catalogue, sets = folder.catalogue, folder.catalogue.labelled_sets
-    finished = sets.begin("disc", "first", 1, {}, 1)
-    assert finished is not None
-    sets.finish(finished.id)
-    given_up = sets.begin("disc", "second", 2, {}, 1)
-    assert given_up is not None
-    listed = sets.evaluations
+    sets = folder.catalogue.labelled_sets
+    images = [NewLabelledImage(f"{digit}.png", digit * 64, ".png", 160, 144) for digit in "01"]
+    ids = [image_id for image_id, _ in sets.add("disc", images, defective=True)]
+    evaluation = sets.begin("disc", "key", 1, {}, 2)
+    assert evaluation is not None
+    sets.record(evaluation.id, LabelledResult(ids[0], 0.5, 0.4, 0.1, "anomalous"))
+    yield folder, evaluation, ids
+    folder.catalogue.close()
 
-    def evaluations_before_a_change(category: str) -> tuple[Evaluation, ...]:
-        before = listed(category)
-        sets.begin(category, f"another than {before[0].id}", 3, {}, 1)
-        return before
 
-    monkeypatch.setattr(sets, "evaluations", evaluations_before_a_change)
-    assert [evaluated.evaluation.id for evaluated in evaluated_sets(catalogue, "disc")] == [finished.id]
-    assert evaluated_set(catalogue, "disc", finished.id).evaluation.id == finished.id
+def after_the_first_transaction(folder: StoreParts, change: Callable[[], object]) -> None:
+    """Have another one change something as soon as a transaction of this catalogue has ended."""
+    event.listen(folder.catalogue._transactions._reader, "commit", lambda _: change(), once=True)
+
+
+def test_one_answer_about_an_evaluation_under_way_is_of_one_moment(
+    under_way: tuple[StoreParts, Evaluation, list[int]],
+) -> None:
+    folder, evaluation, ids = under_way
+    result = LabelledResult(ids[1], 0.5, 0.4, 0.1, "anomalous")
+    after_the_first_transaction(folder, lambda: folder.catalogue.labelled_sets.record(evaluation.id, result))
+    evaluated, results = evaluated_set(folder.catalogue, "disc", evaluation.id)
+    assert (evaluated.evaluation.done, evaluated.summary.detected, len(results)) == (1, 1, 1)
+    evaluated, results = evaluated_set(folder.catalogue, "disc", evaluation.id)
+    assert (evaluated.evaluation.done, evaluated.summary.detected, len(results)) == (2, 2, 2)
+
+
+def test_an_evaluation_that_is_given_up_while_it_is_read_is_answered_whole_or_not_at_all(
+    under_way: tuple[StoreParts, Evaluation, list[int]],
+) -> None:
+    folder, evaluation, _ = under_way
+    sets = folder.catalogue.labelled_sets
+    after_the_first_transaction(folder, lambda: sets.begin("disc", "another", 2, {}, 2))
+    [listed] = evaluated_sets(folder.catalogue, "disc")
+    assert (listed.evaluation.id, listed.summary.detected) == (evaluation.id, 1)
+    [listed] = evaluated_sets(folder.catalogue, "disc")
+    assert (listed.evaluation.id > evaluation.id, listed.summary.detected) == (True, 0)
     with pytest.raises(EvaluationNotFound):
-        evaluated_set(catalogue, "disc", given_up.id)
-    catalogue.close()
+        evaluated_set(folder.catalogue, "disc", evaluation.id)
 
 
 def test_the_roc_counts_images_above_each_distinct_score() -> None:
