@@ -85,7 +85,10 @@ class GeometryTrials:
     def encode(
         self, published: PublishedState, category: str, cells: int, geometry: InputGeometry, check: Check
     ) -> GeometryTrial | None:
-        """A trial of another geometry; None when a reference's image cannot be encoded so. check: called for each."""
+        """A trial of another geometry; None when a reference's image cannot be encoded so, or none is left.
+
+        check: called for each.
+        """
         resources, present = self.resources, published.memory
         live = set(present.ids[present.rows_of(category)].tolist())
         ids: list[int] = []
@@ -101,6 +104,8 @@ class GeometryTrials:
                 return None
             parts.append(encode_reference(resources.worker, resources.encoder, present.codec, prepared))
             ids.append(reference.id)
+        if not ids:  # every reference was removed since the snapshot was published
+            return None
         empty = MemoryBank.empty(present.space, present.codec.name).with_geometries({category: geometry})
         memory = empty.with_references(ids, [category] * len(ids), join(parts), present.version)
         scoring = published.settings[category].scoring
