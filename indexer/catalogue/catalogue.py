@@ -12,6 +12,7 @@ from indexer.catalogue.api_keys import ApiKeys
 from indexer.catalogue.audit import AuditTrail
 from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
+from indexer.catalogue.corrections import Corrections
 from indexer.catalogue.database import open_database
 from indexer.catalogue.dump import Dump
 from indexer.catalogue.engine import connect, migration_lock
@@ -47,6 +48,7 @@ class Catalogue:
     def __init__(self, engine: Engine) -> None:
         self._transactions = Transactions(engine)
         self.identity = Identity(self._transactions)
+        self.corrections = Corrections(self._transactions)
         self.memories = Memories(self._transactions)
         self.references = References(self._transactions)
         self.segments = Segments(self._transactions)
@@ -85,15 +87,12 @@ class Catalogue:
         return catalogue
 
     @staticmethod
-    def migrate(url: str | URL) -> bool:
-        """Bring the database to this version's schema, from nothing or an older one; whether it had another one.
-
-        Raises SchemaMismatch if that is newer.
-        """
+    def migrate(url: str | URL) -> None:
+        """Bring the database to this version's schema, from nothing or an older one. SchemaMismatch if it is newer."""
         engine = connect(url)
         try:
             with migration_lock(engine):
-                return migrations.upgrade(engine)
+                migrations.upgrade(engine)
         finally:
             engine.dispose()
 

@@ -40,6 +40,14 @@ class IdentityRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
 
 
+class CorrectionRow(Base):
+    """By its name, a correction of what earlier versions noted wrongly, once it is complete; see `Corrections`."""
+
+    __tablename__ = "correction"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 class MemoryRow(Base):
     """A feature space in which references are encoded; one is served."""
 

@@ -44,11 +44,10 @@ def restore(
         progress(len(saved), len(saved))
         fill(engine, revision, rows)
     # The folder may be opened now: what is still to be migrated is what `touchstone migrate` would do, too.
-    upgraded = Catalogue.migrate(folder.database)
+    Catalogue.migrate(folder.database)
     catalogue = Catalogue.open(folder.database)
     try:
-        if upgraded:
-            reread_encodings(folder, catalogue)
+        reread_encodings(folder, catalogue)
         pair(folder, catalogue, uuid.uuid4().hex)
         catalogue.dump.note_restored(chosen, len(saved))
         segments = [path.removeprefix("segments/") for path in lost if path.startswith("segments/")]

@@ -12,7 +12,7 @@ from indexer.domain.errors import SchemaMismatch
 if TYPE_CHECKING:  # only a migration needs it: a command that opens the catalogue should not wait for its import
     from alembic.config import Config
 
-NEEDED = "0019"  # the newest revision in migrations/versions
+NEEDED = "0020"  # the newest revision in migrations/versions
 
 
 def is_empty(engine: Engine) -> bool:
@@ -38,14 +38,11 @@ def revisions() -> tuple[str, ...]:
     return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
 
 
-def upgrade(engine: Engine, revision: str = "head") -> bool:
-    """Bring the database up to a revision, in one transaction; whether it had another one.
-
-    Raises SchemaMismatch when it is from the future.
-    """
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database up to a revision, in one transaction. Raises SchemaMismatch when it is from the future."""
     current = _revision(engine)
     if current == NEEDED and revision == "head":
-        return False
+        return
     _refuse_newer(current)
     from alembic import command
 
@@ -53,7 +50,6 @@ def upgrade(engine: Engine, revision: str = "head") -> bool:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-    return True
 
 
 def downgrade(engine: Engine, revision: str) -> None:

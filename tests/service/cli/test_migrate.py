@@ -76,14 +76,32 @@ def data(tmp_path: Path) -> Path:
 def test_colour_jpegs_that_were_noted_as_grey_ones_are_noted_anew(tmp_path: Path, data: Path) -> None:
     before = encodings(data)
     assert before["d.jpg"].subsampling == "4:4:0"
-    lost = hashlib.sha256((tmp_path / "parts" / "disc" / "a.jpg").read_bytes()).hexdigest()
-    next((data / "originals").rglob(f"{lost}.*")).unlink()
+    original = (tmp_path / "parts" / "disc" / "a.jpg").read_bytes()
+    lost = hashlib.sha256(original).hexdigest()
+    file = next((data / "originals").rglob(f"{lost}.*"))
+    file.unlink()
     note_as_grey(data)
     done = touchstone("migrate", data=data)
     assert done.exit_code == 0, done.output
     assert "corrected: 1." in done.output
+    assert "cannot be read: 1." in done.output
     assert encodings(data) == before | {"a.jpg": replace(before["a.jpg"], subsampling=None)}
+    again = touchstone("migrate", data=data).output
+    assert "corrected" not in again
+    assert "cannot be read: 1." in again
+    file.write_bytes(original)
+    assert "corrected: 1." in touchstone("migrate", data=data).output
+    assert encodings(data) == before
+    file.unlink()  # nothing is read any more
     assert touchstone("migrate", data=data).output == "The catalogue is up to date.\n"
+
+
+def test_they_are_noted_anew_after_a_migration_that_was_killed_once_it_had_changed_the_schema(data: Path) -> None:
+    before = encodings(data)
+    note_as_grey(data)
+    Catalogue.migrate(f"sqlite:///{data}/catalogue.sqlite")
+    assert "corrected: 2." in touchstone("migrate", data=data).output
+    assert encodings(data) == before
 
 
 def test_they_are_noted_anew_when_a_backup_by_an_earlier_version_is_restored(tmp_path: Path, data: Path) -> None:
