@@ -90,3 +90,33 @@ def test_what_stands_there_before_the_answer_is_true_of_any_category(
     verdict = page.get_by_role("region", name="Verdict")
     expect(verdict).to_contain_text("There is no calibrated threshold for this false-reject rate yet")
     expect(page.get_by_text("few references")).to_have_count(0)
+
+
+def test_what_is_drawn_on_stays_where_it_is_when_a_calibration_ends(page: Page, server: ServerProcess) -> None:
+    """The facts above it take another line then."""
+    server.teach("cup", part(0))
+    page.goto("/#/categories/cup/region")
+    stage, facts = page.locator(".region-stage"), page.locator(".standing")
+    stage.hover()
+    before = stage.bounding_box()
+    assert before is not None
+    page.get_by_role("button", name="Rectangle").click()
+    for seeds, outside in ((range(1, 5), False), (range(5, 9), True)):
+        page.mouse.move(before["x"] + 200, before["y"] + 200)
+        if outside:  # while a rectangle is drawn, beyond the edge
+            page.mouse.down()
+            page.mouse.move(before["x"] - 20, before["y"] - 20)
+        again = part(seeds[0]) + bytes(seeds[0])  # is a duplicate
+        server.teach("cup", *(part(seed) for seed in seeds), again)
+        server.wait_until_calibrated("cup")
+        page.wait_for_timeout(2500)
+        assert stage.bounding_box() == before
+        if outside:
+            page.mouse.up()
+        page.get_by_role("heading", level=1).hover()
+        count = server.client.get("/categories/cup").json()["references"]
+        expect(facts.get_by_text(str(count), exact=True)).to_be_visible()
+        page.reload()
+        before = stage.bounding_box()
+        assert before is not None
+        page.get_by_role("button", name="Rectangle").click()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import generate_api_key
@@ -63,6 +63,42 @@ def test_findings_saved_in_another_order_are_no_change(page: Page, server: Serve
     page.get_by_role("link", name="History").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("History")
     server.client.patch("/categories/plate", json={"refuse": kept}).raise_for_status()
+
+
+def save_and_say(page: Page) -> Locator:
+    """Save what the form has; the notice that says so."""
+    page.get_by_role("button", name="Save", exact=True).click()
+    notice = page.locator("#notices .notice").filter(has_text="Saved")
+    expect(notice).to_be_visible()
+    return notice
+
+
+def test_undoing_a_saved_setting_leaves_what_else_is_typed(page: Page, server: ServerProcess) -> None:
+    page.goto("/#/categories/disc/settings")
+    compared, radius = page.get_by_label("References compared with"), page.get_by_label("Neighbourhood")
+    before = compared.input_value()
+    compared.fill("7")
+    notice = save_and_say(page)
+    radius.fill("3")
+    notice.get_by_role("button", name="Undo").click()
+    expect(compared).to_have_value(before)
+    expect(radius).to_have_value("3")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_enabled()
+    assert server.client.get("/categories/disc").json()["settings"]["k"] == int(before)
+
+
+def test_a_setting_undone_after_leaving_and_coming_back_is_shown_as_it_is_then(page: Page) -> None:
+    page.goto("/#/categories/disc/settings")
+    compared = page.get_by_label("References compared with")
+    before = compared.input_value()
+    compared.fill("7")
+    notice = save_and_say(page)
+    page.get_by_role("link", name="Inspected area").click()
+    expect(page.locator(".region-stage")).to_be_visible()
+    page.get_by_role("link", name="Settings").click()
+    expect(compared).to_have_value("7")
+    notice.get_by_role("button", name="Undo").click()
+    expect(compared).to_have_value(before)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import { tell, tellProblem } from "./toasts.js";
 import { moment, number, score, t } from "./i18n.js";
 
 const EVERY_MS = 1000;
+const DRAWN_ON = ".region-stage:is(:hover, :active)"; // which stands below
 
 /** What is to be known of a category at a glance, as marks with words. */
 export function chips({ calibration, drift, geometry, geometry_change: change }) {
@@ -39,7 +40,7 @@ export function stand(element, category) {
       .map(([key, value]) => h("div", {}, h("dt", {}, t(`standing.${key}`)), h("dd", {}, value)))));
 }
 
-/** Keep that up to date until `signal` is aborted, but not under the reader's hands. */
+/** Keep that up to date until `signal` is aborted, but not under the reader's hands: it may become higher or lower. */
 export function follow(element, name, signal) {
   let shown = "";
   let gone = false;
@@ -48,7 +49,7 @@ export function follow(element, name, signal) {
     try {
       const category = await get(`/categories/${encodeURIComponent(name)}`, {}, signal);
       const seen = JSON.stringify(category);
-      if (seen === shown || element.contains(document.activeElement)) return;
+      if (seen === shown || element.contains(document.activeElement) || document.querySelector(DRAWN_ON) !== null) return;
       shown = seen;
       stand(element, category);
     } catch (error) {

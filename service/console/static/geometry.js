@@ -91,16 +91,17 @@ export function geometryCard(category, signal) {
   let current = category;
   show(category);
   mismatch.value = category.geometry.on_mismatch;
-  guard(() => (body() === null ? null : "unsaved"), signal);
   repeat(EVERY_MS, async () => {
     if (current.geometry_change === null) return;
     const found = await get(path, {}, signal).catch(() => null); // the next round asks again
     if (found !== null) show(found);
   }, signal);
-  return h("form", { class: "card", onsubmit: keep, novalidate: true, "aria-label": t("geometry.title") },
+  const form = h("form", { id: "geometry", class: "card", onsubmit: keep, novalidate: true, "aria-label": t("geometry.title") },
     h("h2", {}, t("geometry.title")), now, fields.element,
     h("div", { class: "field" }, h("label", { for: "on-mismatch" }, t("geometry.mismatch")), mismatch, h("span", { class: "hint" }, t("geometry.mismatch.about"))),
     h("div", { class: "actions" }, save));
+  guard(() => (body() === null ? null : "unsaved"), signal, form);
+  return form;
 
   function body() {
     const choice = fields.choice();

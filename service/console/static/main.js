@@ -12,10 +12,11 @@ import { bind, listen, showKeys } from "./keyboard.js";
 import { load, loading } from "./loading.js";
 import { forgetKey, key, onKeyChange } from "./auth.js";
 import { LANGUAGES, chooseLanguage, loadStrings, number, t } from "./i18n.js";
+import { onOutdated } from "./outdated.js";
 import { parseRoute } from "./route.js";
 import { finishSignIn, signOut } from "./sign-in.js";
 import { followWaiting, onWaiting } from "./review-count.js";
-import { atStake, discard, warn } from "./unsaved.js";
+import { atStake, discard, forgetDraft, warn } from "./unsaved.js";
 // Not when they are first shown: the service may be away then.
 import * as categories from "./views/categories.js";
 import * as history from "./views/history.js";
@@ -64,6 +65,7 @@ bind(["?"], t("keys.help"), showKeys, forever);
 listen();
 onKeyChange(keyChanged);
 addEventListener("hashchange", move);
+onOutdated(() => { if (atStake() === null) route(); });
 warn();
 showWho();
 route();
@@ -129,6 +131,7 @@ async function route() {
     await access();
     if (view.role && !may(view.role)) return needsRole(view.role);
     await view.show(place, { rest, query, signal: mine });
+    forgetDraft();
     return undefined;
   }, heading);
 }

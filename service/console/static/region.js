@@ -6,6 +6,7 @@ import { confirmed } from "./dialog.js";
 import { fill, h, s } from "./dom.js";
 import { inspectedArea, outline } from "./inspected-area.js";
 import { copied, middle, moved, withCornerMoved, withEdgeSplit, withoutCorner } from "./polygon.js";
+import { outdated } from "./outdated.js";
 import { Timeline } from "./timeline.js";
 import { tell, tellProblem } from "./toasts.js";
 import { guard } from "./unsaved.js";
@@ -194,7 +195,11 @@ export async function showRegion(place, category, signal) {
 
   function offerUndo(before) {
     const region = before && { polygons: before.polygons, ignored: before.ignored };
-    const act = async () => { if (await patched(() => send("PATCH", path, { region_of_interest: region }))) tell(t("settings.undone")); };
+    const act = async () => {
+      if (!(await patched(() => send("PATCH", path, { region_of_interest: region })))) return;
+      tell(t("settings.undone"));
+      if (signal.aborted) outdated(category.name);
+    };
     tell(t("region.saved"), before?.mask ? null : { text: t("feedback.undo"), act });
   }
 

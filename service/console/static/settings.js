@@ -6,6 +6,7 @@ import { fill, h } from "./dom.js";
 import { geometryCard } from "./geometry.js";
 import { number as decimal, t } from "./i18n.js";
 import { previewPanel } from "./settings-preview.js";
+import { outdated } from "./outdated.js";
 import { tell, tellProblem } from "./toasts.js";
 import { guard } from "./unsaved.js";
 
@@ -39,7 +40,7 @@ export async function showSettings(place, category, signal) {
   const approval = h("input", { type: "checkbox", id: "set-review_feedback", "aria-describedby": "about-review_feedback" });
   const save = h("button", { class: "primary", disabled: true }, t("settings.save"));
   const back = h("button", { type: "button", disabled: true, onclick: () => { write(saved); changed(); } }, t("settings.back"));
-  const form = h("form", { class: "card", oninput: changed, onsubmit: keep, novalidate: true },
+  const form = h("form", { id: "settings", class: "card", oninput: changed, onsubmit: keep, novalidate: true },
     h("h2", {}, t("category.settings")),
     Object.keys(inputs).map((key) => h("div", { class: "field" },
       h("label", { for: `set-${key}` }, t(`settings.${key}`)), inputs[key], h("span", { class: "hint", id: `about-${key}` }, t(`settings.about.${key}`)), key === "rho" ? wrongRadius : null)),
@@ -53,7 +54,7 @@ export async function showSettings(place, category, signal) {
     h("div", { class: "actions" }, save, back),
   );
   write(saved);
-  guard(() => (Object.keys(changes()).length ? "unsaved" : null), signal);
+  guard(() => (Object.keys(changes()).length ? "unsaved" : null), signal, form);
   const advised = h("div", { role: "status" });
   fill(place, h("div", { class: "two" }, h("div", { class: "view" }, advised, form, geometryCard(category, signal)), panel));
   alignmentNotice(path, compareAnywhere, signal).then((notice) => fill(advised, notice), (error) => { if (!signal.aborted) tellProblem(error); });
@@ -125,15 +126,22 @@ export async function showSettings(place, category, signal) {
     const edited = changes();
     if (Object.keys(edited).length === 0) return;
     const before = Object.fromEntries(Object.keys(edited).map((key) => [key, saved[key]]));
-    if (await patched(edited)) tell(t("settings.saved"), { text: t("feedback.undo"), act: async () => { if (await patched(before)) tell(t("settings.undone")); } });
+    if (await patched(edited)) tell(t("settings.saved"), { text: t("feedback.undo"), act: () => undo(before) });
   }
 
-  /** Whether the changes were saved. What is typed meanwhile is kept, unsaved. */
+  async function undo(before) {
+    if (!(await patched(before))) return;
+    tell(t("settings.undone"));
+    if (signal.aborted) outdated(category.name);
+  }
+
+  /** Whether the changes were saved. Whatever else is typed, before or meanwhile, is kept, unsaved. */
   async function patched(edited) {
-    const before = JSON.stringify(read());
+    const [sent, kept] = [read(), saved];
     try {
       saved = (await send("PATCH", path, edited)).settings;
-      if (JSON.stringify(read()) === before) write(saved);
+      const typed = Object.entries(read()).filter(([name, value]) => !same(value, sent[name]) || !(name in edited || same(value, kept[name])));
+      write({ ...saved, ...Object.fromEntries(typed) });
       changed();
       return true;
     } catch (error) {

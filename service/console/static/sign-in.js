@@ -7,6 +7,7 @@ import { h } from "./dom.js";
 import { t } from "./i18n.js";
 import { ROOT } from "./root.js";
 import { tellProblem } from "./toasts.js";
+import { keepDraft } from "./unsaved.js";
 
 const PENDING = `touchstone-sign-in ${ROOT.pathname}`;
 
@@ -24,6 +25,7 @@ export async function signInOffer(stays) {
       const redirect = address("/");
       const { authorization_url: url, ...kept } = await request("GET", "/sign-in/start", { query: { redirect_uri: redirect }, patient: false });
       sessionStorage.setItem(PENDING, JSON.stringify({ ...kept, redirect, view: location.hash, stays: stays() }));
+      keepDraft();
       location.assign(url);
       await new Promise(() => {}); // the button stays busy until the page is left
     } catch (problem) {
