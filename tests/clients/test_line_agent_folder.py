@@ -76,6 +76,13 @@ def test_a_file_is_complete_with_its_last_byte_and_not_before(name: str) -> None
         )
 
 
+@pytest.mark.parametrize("offset", [1 << 62, 1 << 63, (1 << 64) - 1])
+def test_a_tiff_that_points_beyond_every_file_is_not_complete(offset: int) -> None:
+    header = b"II\x2b\0" + struct.pack("<HH", 8, 0)
+    assert not is_complete(header + struct.pack("<Q", offset) + bytes(64))
+    assert not is_complete(header + struct.pack("<QQQ", 16, 0, offset) + bytes(64)), "in its second directory"
+
+
 def test_other_content_is_never_complete() -> None:
     assert not is_complete(b"")
     assert not is_complete(bytes(5000))

@@ -309,6 +309,40 @@ def test_a_sink_that_rejects_everything_counts_as_unavailable(service: str, tmp_
             wait_until(lambda: hook.accepted == ["p0", "p1", "p2", "p3"], "everything, in order", 30)
 
 
+def test_a_webhook_whose_response_never_ends_counts_as_unavailable_and_one_with_a_long_one_as_reached(
+    service: str, tmp_path: Path
+) -> None:
+    endless = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not endless.wait(0.2):
+                    self.wfile.write(b".")
+                for _ in range(1 << 10):
+                    self.wfile.write(bytes(1 << 20))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/parts"
+        agent = agent_with_webhook(tmp_path, service, url)
+        with agent.start():
+            wait_until(
+                lambda: "no whole response" in agent.errors()["hooked"].get(f"webhook:{url}", ""), "the error", 30
+            )
+            endless.set()
+            wait_until(lambda: agent.metric("records_delivered_total", station="hooked") == 4, "every record", 30)
+        server.shutdown()
+        thread.join()
+
+
 def test_service_and_webhook_on_loopback_are_reached_without_a_proxy(
     service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

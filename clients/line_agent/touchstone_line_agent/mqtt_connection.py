@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 _MAX_RECONNECT_DELAY_S = 5
 _KEEP_ALIVE_S = 5
+_UNCONFIRMED = "has not confirmed the subscription yet"
 _POLL_INTERVAL_S = 0.005  # while a message is being confirmed
 
 
@@ -33,18 +34,20 @@ class MqttConnection:
         self._unconfirmed: dict[tuple[str, str], mqtt.MQTTMessageInfo] = {}
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
         self._client.reconnect_delay_set(1, _MAX_RECONNECT_DELAY_S)
-        self._subscribed = topic is None
+        self._unsubscribed = "" if topic is None else _UNCONFIRMED
 
         def connected(client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
             if not reason.is_failure and topic is not None:
+                self._unsubscribed = _UNCONFIRMED
                 client.subscribe(topic, qos=1)
 
         def received(_client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
             if on_message is not None and not message.retain:  # a retained message was for an earlier part
                 on_message(bytes(message.payload))
 
-        def subscribed(*_: Any) -> None:
-            self._subscribed = True
+        def subscribed(_client: mqtt.Client, _data: Any, _id: int, reasons: Sequence[Any], _properties: Any) -> None:
+            refused = any(reason.is_failure for reason in reasons)
+            self._unsubscribed = f"refuses the subscription to {topic}" if refused else ""
 
         self._client.on_connect = connected
         self._client.on_subscribe = subscribed
@@ -58,7 +61,7 @@ class MqttConnection:
         """Why no message can be sent or received now; empty otherwise."""
         if not self.connected:
             return f"no connection to the MQTT broker at {self._address}"
-        return "" if self._subscribed else f"the MQTT broker at {self._address} has not confirmed the subscription yet"
+        return f"the MQTT broker at {self._address} {self._unsubscribed}" if self._unsubscribed else ""
 
     @property
     def connected(self) -> bool:

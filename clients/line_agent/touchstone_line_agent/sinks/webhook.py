@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 
 from touchstone_client.proxies import proxy_options
@@ -10,7 +12,8 @@ from touchstone_line_agent.part import Record
 from touchstone_line_agent.payloads import record_payload
 from touchstone_line_agent.sinks.base import RecordFailed, RecordRejected, SinkFailed
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # for the whole response
+_MAX_TEXT_BYTES = 4 << 10  # read of it
 _REJECTING_STATUSES = frozenset({400, 413, 415, 422})  # this record would always get the same response
 
 
@@ -25,16 +28,30 @@ class WebhookRecords:
     async def deliver(self, record: Record, image: bytes | None) -> None:
         """Post a record. RecordRejected, RecordFailed, SinkFailed."""
         try:
-            headers = {"Idempotency-Key": record.part.key}
-            response = await self._http.post(self._url, json=record_payload(record), headers=headers)
+            async with asyncio.timeout(_TIMEOUT_S):
+                headers = {"Idempotency-Key": record.part.key}
+                posting = self._http.stream("POST", self._url, json=record_payload(record), headers=headers)
+                async with posting as response:
+                    text = await _beginning(response)
+        except TimeoutError as error:
+            raise SinkFailed(f"{self._url}: no whole response within {_TIMEOUT_S:g} s") from error
         except httpx.HTTPError as error:
-            raise SinkFailed(f"{self._url}: {error or type(error).__name__}") from error
+            raise SinkFailed(f"{self._url}: {str(error) or type(error).__name__}") from error
         if not response.is_success:
             kind = RecordRejected if response.status_code in _REJECTING_STATUSES else SinkFailed
             kind = RecordFailed if response.status_code == 500 else kind
-            text = " ".join(response.text.split())[:200]
-            raise kind(f"{self._url} returned {response.status_code}: {text}")
+            raise kind(f"{self._url} returned {response.status_code}: {' '.join(text.split())[:200]}")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+async def _beginning(response: httpx.Response) -> str:
+    """The text of a response, as much of it as is ever shown."""
+    data = b""
+    async for piece in response.aiter_bytes():
+        data += piece
+        if len(data) >= _MAX_TEXT_BYTES:
+            break
+    return data.decode(errors="replace")

@@ -17,7 +17,7 @@ def is_complete(data: bytes) -> bool:
         if data.startswith(signature):
             try:
                 return check(data)
-            except (struct.error, IndexError):  # the data ends inside a structure
+            except (struct.error, IndexError, OverflowError):  # the data ends inside a structure, or far before it
                 return False
     return False
 
