@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -54,14 +55,9 @@ class Archive:
     def files_of(self, name: str) -> list[SavedFile]:
         """The files of a backup. BackupError when its list cannot be read."""
         try:
-            files = [SavedFile(**values) for values in self._read(name, "files")]
-        except TypeError as error:
+            return [_checked(SavedFile(**values)) for values in self._read(name, "files")]
+        except (TypeError, ValueError) as error:
             raise self._unreadable(name, str(error)) from None
-        for file in files:
-            parts = PurePosixPath(file.path).parts
-            if parts[0] not in _FOLDERS or ".." in parts:
-                raise self._unreadable(name, f"it names {file.path}")
-        return files
 
     def rows_of(self, name: str) -> Iterator[dict[str, Any]]:
         """The rows of a backup's catalogue, first what schema they have. BackupError, at the latest at the end."""
@@ -105,3 +101,13 @@ class Archive:
 
     def _unreadable(self, name: str, why: str) -> BackupError:
         return BackupError(f"backup {name} cannot be read: {why}")
+
+
+def _checked(file: SavedFile) -> SavedFile:
+    """A file that lies in one of the folders that a backup may hold. TypeError, ValueError."""
+    parts = PurePosixPath(file.path).parts
+    if len(parts) < 2 or parts[0] not in _FOLDERS or ".." in parts or "\0" in file.path:
+        raise ValueError(f"it names {file.path!r}")
+    if not re.fullmatch("[0-9a-f]{64}", file.sha256) or not isinstance(file.bytes, int):
+        raise ValueError(f"it does not say what {file.path} holds")
+    return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -285,10 +286,22 @@ def test_an_unreadable_list_is_reported_and_the_previous_backup_is_the_base(tmp_
     folder.catalogue.close()
 
 
-@pytest.mark.parametrize("path", ["../outside.png", "/etc/passwd", "catalogue.sqlite", "segments/../../outside"])
-def test_a_backup_that_names_a_file_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "file",
+    [
+        *(
+            SavedFile(path, "0" * 64, 1)
+            for path in ("../outside.png", "/etc/passwd", "catalogue.sqlite", "segments/../../outside", "", ".")
+        ),
+        *(SavedFile(path, "0" * 64, 1) for path in ("segments", "segments/\0")),
+        SavedFile(cast(str, 7), "0" * 64, 1),
+        SavedFile("segments/a", cast(str, None), 1),
+        SavedFile("segments/a", "0" * 64, cast(int, "1")),
+    ],
+)
+def test_a_backup_that_names_no_file_of_a_data_folder_is_refused(tmp_path: Path, file: SavedFile) -> None:
     made, saved, folder = saved_folder(tmp_path)
-    Archive(saved).write_files(made.name, [SavedFile(path, "0" * 64, 1)])
+    Archive(saved).write_files(made.name, [file])
     with pytest.raises(BackupError, match="cannot be read"):
         restore(saved, tmp_path / "again", None, quiet)
     assert not (tmp_path / "again").exists()
