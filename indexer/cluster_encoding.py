@@ -10,7 +10,7 @@ from typing import Generic, TypedDict, TypeVar
 
 import ray
 import ray.data
-from ray.exceptions import RayError
+from ray.exceptions import RayError, UserCodeException
 
 from indexer.cores import Cores
 from indexer.domain.errors import ClusterError, EncoderError
@@ -67,7 +67,14 @@ def encode_on_cluster(
         for row in encoded.iter_rows():
             yield row["row"].value
     except RayError as error:
-        raise ClusterError(f"the Ray cluster failed: {str(error).strip().rpartition(chr(10))[2]}") from error
+        raise ClusterError(f"the Ray cluster failed: {_reason(error)}") from error
+
+
+def _reason(error: RayError) -> str:
+    """The last line of what was raised on a node, without what Ray Data adds to it: how often it would try again."""
+    *causes, last = str(error).split("The above exception was the direct cause of the following exception:")
+    raised = causes[-1] if causes and UserCodeException.__name__ in last else last
+    return raised.strip().rpartition("\n")[2]
 
 
 def _keep_quiet() -> None:

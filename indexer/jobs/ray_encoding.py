@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from indexer.cluster_encoding import encode_on_cluster
+from indexer.domain.errors import ClusterError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.reading import Reading
 from indexer.encoders import Encoder, EncoderSettings, FeatureSpace
@@ -42,7 +44,7 @@ class RayEncoding:
         self._loader = ImageLoader(limits, space.global_geometry)
 
     def encode(self, plans: Iterable[CategoryPlan], reference_store: ReferenceStore) -> Iterator[EncodedBatch]:
-        """See `BulkEncoding.encode`. ClusterError when the cluster or a node's encoder fails."""
+        """See `BulkEncoding.encode`. ClusterError when the cluster fails, or a node's encoder, or it lacks images."""
         planned = {plan.number: plan for plan in plans}
         categories = {
             plan.number: _Category(
@@ -60,10 +62,22 @@ class RayEncoding:
 
 def _load(batch: _Batch, loader: ImageLoader, categories: Mapping[int, _Category]) -> tuple[tuple[Path, Loaded], ...]:
     category = categories[batch.number]
-    return tuple(
+    loaded = tuple(
         (path, loader.load(path, category.geometry, category.reading, category.known.__contains__))
         for path in batch.paths
     )
+    folder = batch.paths[0].parent
+    if all(isinstance(image, str) for _, image in loaded) and _is_empty(folder):
+        raise ClusterError(f"node {socket.gethostname()} lacks the images in {folder}: mount it there, too")
+    return loaded
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether there is nothing in a folder here, or no such folder: the command has seen images in it."""
+    try:
+        return next(iter(folder.iterdir()), None) is None
+    except OSError:
+        return True
 
 
 def _encode(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import ray
 from ray import serve
 
+from indexer.catalogue.catalogue import Catalogue
+from indexer.catalogue.data_folder import DataFolder
 from indexer.cli.options import read_settings
 from indexer.encoders import EncoderSettings
 from indexer.jobs.encoder_of_memory import encoder_of_memory
@@ -51,8 +54,10 @@ def memory_application(settings: Settings) -> Any:
 
 
 def source_of(settings: Settings) -> MemorySource:
-    """The memory that these settings name."""
-    return MemorySource(settings.data.absolute(), settings.database_url, settings.mmap_codes)
+    """The memory that these settings name. Raises what opening its catalogue does."""
+    folder = DataFolder.created(settings.data.absolute(), settings.database_url)
+    with closing(Catalogue.of(folder)) as catalogue:
+        return MemorySource(folder.root, settings.database_url, settings.mmap_codes, catalogue.identity.find())
 
 
 def _scaling(min_replicas: int, max_replicas: int, requests: int) -> dict[str, Any]:

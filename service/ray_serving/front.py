@@ -35,7 +35,7 @@ from indexer.search.gpu_global_index import GlobalRetrieval
 from indexer.search.shards import merge_matches
 from service.inference.backend import Backend
 from service.ray_serving import applications
-from service.ray_serving.replicas import EncodedWindow, EncoderFacts, MemoryFacts, model_id_of
+from service.ray_serving.replicas import EncodedWindow, EncoderFacts, MemoryFacts, model_id_of, shown
 from service.settings import Settings
 
 log = logging.getLogger("touchstone")
@@ -150,7 +150,7 @@ def _encoders(settings: Settings, chosen: EncoderSettings) -> tuple[Any, Encoder
 def _memories(settings: Settings) -> tuple[Any, MemoryFacts]:
     handle = _deployed(applications.MEMORY, lambda: applications.memory_application(settings))
     [facts] = _results([_request(handle.facts)])
-    if facts.shown != (here := applications.source_of(settings).shown):
+    if facts.shown != (here := shown(applications.source_of(settings).open())):
         raise ClusterError(_otherwise(f"serves {facts.shown}, not {here}"))
     return handle, _of_this_release(facts)
 
@@ -165,8 +165,20 @@ def _deployed(name: str, application: Callable[[], Any]) -> Any:
     """The handle of an application, deployed by whoever came first: another front, KubeRay, or now this one."""
     present = serve.status().applications.get(name)
     if present is None or present.status == "DEPLOY_FAILED":
-        serve.run(application(), name=name, route_prefix=None)
+        try:
+            serve.run(application(), name=name, route_prefix=None)
+        except RuntimeError as error:
+            raise ClusterError(
+                f"the Ray cluster serves nothing: {_start_failure(name) or _last_line(error)}"
+            ) from error
     return serve.get_app_handle(name)
+
+
+def _start_failure(name: str) -> str:
+    """Why the replicas of an application did not start, which Serve says of the deployment only; empty if unknown."""
+    application = serve.status().applications.get(name)
+    deployments = () if application is None else application.deployments.values()
+    return next((line for of_one in deployments if (line := of_one.message.strip().rpartition("\n")[2])), "")
 
 
 def _of_this_release(facts: F) -> F:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from ray import serve
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.catalogue.data_folder import DataFolder
+from indexer.domain.errors import ClusterError, NoDataFolder
 from indexer.domain.snapshot import Shard
 from indexer.encoders import EncoderSettings, FeatureSpace
 from indexer.references.reference_shard import ReferenceShard, ShardQuery
@@ -38,17 +40,25 @@ class EncoderFacts:
 
 @dataclass(frozen=True)
 class MemorySource:
-    """The memory that a deployment serves, by paths that are the same on every node. mmap_codes: see `DataSettings`."""
+    """The memory that a deployment serves, by paths that are the same on every node.
+
+    mmap_codes: see `DataSettings`. catalogue_id: by which a node's folder is known to be the same one.
+    """
 
     data: Path
     database_url: str | None
     mmap_codes: bool | None
+    catalogue_id: str | None
 
-    @property
-    def shown(self) -> str:
-        """Which data, for people: without the password."""
-        folder = DataFolder.created(self.data, self.database_url)
-        return f"{folder.root} ({folder.database.render_as_string()})"
+    def open(self) -> DataFolder:
+        """The data folder on this node. ClusterError where there is another one, or none."""
+        try:
+            folder = DataFolder.existing(self.data, self.database_url)
+        except NoDataFolder:
+            folder = None
+        if folder is None or folder.catalogue_id() != self.catalogue_id:
+            raise ClusterError(f"node {socket.gethostname()} lacks the data folder {self.data}: mount it there, too")
+        return folder
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ class MemoryReplica:
 
     def __init__(self, source: MemorySource, max_shards: int) -> None:
         self._source = source
-        self._folder = DataFolder.created(source.data, source.database_url)
+        self._folder = source.open()
         self._catalogue = Catalogue.of(self._folder)
         self._engine = choose_engine(torch.device("cpu"))
         self._thread = ThreadPoolExecutor(1, "search")
@@ -115,7 +125,7 @@ class MemoryReplica:
 
     async def facts(self) -> MemoryFacts:
         """What it searches."""
-        return MemoryFacts(version("touchstone"), self._source.shown, self._engine.name)
+        return MemoryFacts(version("touchstone"), shown(self._folder), self._engine.name)
 
     async def search(self, query: ShardQuery) -> PatchMatches:
         """See `ReferenceShard.search`; the shard is the request's model."""
@@ -124,6 +134,11 @@ class MemoryReplica:
 
     def _load(self, model_id: str) -> ReferenceShard:
         return ReferenceShard(self._folder, self._catalogue, shard_of(model_id), self._source.mmap_codes)
+
+
+def shown(folder: DataFolder) -> str:
+    """Which data, for people: without the password."""
+    return f"{folder.root} ({folder.database.render_as_string()})"
 
 
 def model_id_of(shard: Shard) -> str:
