@@ -132,9 +132,10 @@ class IdentityProvider:
 
         where = f"The identity provider at {readable(str(request.url.host))}"
         try:
-            answer = await client.send(request, auth=auth)
+            async with asyncio.timeout(_SECONDS):  # httpx itself waits so long for each part of an answer
+                answer = await client.send(request, auth=auth)
             body = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProviderUnavailable(f"{where} does not answer ({type(error).__name__}).") from error
         except ValueError:
             raise ProviderUnavailable(f"{where} answers with {answer.status_code} and no JSON.") from None
