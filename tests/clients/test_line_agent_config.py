@@ -123,6 +123,14 @@ def test_a_file_written_by_windows_programs_is_read(tmp_path: Path, encoding: st
         (('name = "a"', 'name = "a"\ntrigger = {kind = "http"}'), ["station[1]: a folder source needs no trigger"]),
         ((FOLDER, 'kind = "camera"\ndevice = 0'), ["station[1]: a camera source needs"]),
         ((FOLDER, 'kind = "camera"'), ["station[1].source: give either device or url"]),
+        ((FOLDER, 'kind = "camera"\ndevice = 2147483648'), ["station[1].source.device: "]),
+        *(
+            (
+                ('name = "a"', f'name = "a"\ntrigger = {{kind = "mqtt", host = "x", topic = "{topic}"}}'),
+                ["station[1].trigger.topic: "],
+            )
+            for topic in ("", "a/#/b", "a#", "a+", "#/a")
+        ),
         (('path = "{folder}/parts.sqlite"', ""), ["queue.path: is missing"]),
         (("[[station]]", "[station]"), ["station: write [[…]] instead of […]"]),
         (('kind = "folder"', ""), ["station[1].source: kind is missing"]),

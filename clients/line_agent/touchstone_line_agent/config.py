@@ -40,6 +40,8 @@ def _validate_text(text: str) -> str:
 
 
 CategoryName = Annotated[str, Field(pattern=r"^[^/\\]+$"), AfterValidator(_validate_text)]
+# Levels, each of which may be `+`; the last one may be `#`.
+TopicFilter = Annotated[str, Field(min_length=1, pattern=r"^((\+|[^#+/\x00]*)(/(\+|[^#+/\x00]*))*(/#)?|#)$")]
 Topic = Annotated[str, Field(min_length=1, pattern=r"^[^#+\x00]+$")]  # to publish to, hence without wildcards
 
 
@@ -96,7 +98,7 @@ class CameraSource(_Table):
     """A camera opened by OpenCV: a USB device by number, or a stream by URL. A trigger captures the next frame."""
 
     kind: Literal["camera"]
-    device: Annotated[int, Field(ge=0)] | None = None
+    device: Annotated[int, Field(ge=0, le=(1 << 31) - 1)] | None = None
     url: str | None = None
     frame_timeout_ms: Annotated[int, Field(ge=1)] = 1000
 
@@ -123,7 +125,7 @@ class MqttTrigger(_Table):
     """A message on a topic triggers a capture; its payload, if any, is the part's id, or JSON with `part_id`."""
 
     kind: Literal["mqtt"]
-    topic: Annotated[str, Field(min_length=1)]
+    topic: TopicFilter
     host: str = "127.0.0.1"
     port: Port = 1883
 

@@ -60,20 +60,26 @@ class OpencvCamera:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            capture = self._open()
             try:
-                if not capture.isOpened():
-                    self.error = "the camera cannot be opened"
-                else:
-                    self.error = self._logged_error = ""
-                    self._read_frames(capture)
-                    self.error = "the camera has stopped sending"
-                if self.error != self._logged_error and not self._stopping.is_set():
-                    log.warning("%s; retrying", self.error)
-                self._logged_error = self.error
-            finally:
-                capture.release()
+                self.error = self._read_until_it_fails()
+            except Exception as error:  # OpenCV's own, or a driver's: a thread that ends would lose every later part
+                self.error = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+            if self.error != self._logged_error and not self._stopping.is_set():
+                log.warning("%s; retrying", self.error)
+            self._logged_error = self.error
             self._stopping.wait(_REOPEN_INTERVAL_S)
+
+    def _read_until_it_fails(self) -> str:
+        """Why no more frames come."""
+        capture = self._open()
+        try:
+            if not capture.isOpened():
+                return "the camera cannot be opened"
+            self.error = self._logged_error = ""
+            self._read_frames(capture)
+            return "the camera has stopped sending"
+        finally:
+            capture.release()
 
     def _open(self) -> cv2.VideoCapture:
         if self._config.url is not None:
