@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from indexer.catalogue.catalogue import Catalogue
 from service.auth.api_key_cache import generate_api_key
@@ -75,9 +75,18 @@ def test_one_press_on_a_wrong_product_changes_nothing_and_shows_what_it_would_do
 ) -> None:
     page, before = seen, calibration(server)
     inspection = inspect(server, part(50, kind=1), "wrong")
+    said: list[Route] = []
+
+    def late_at_first(route: Route) -> None:
+        said.append(route)
+        if len(said) == 1:
+            page.wait_for_timeout(500)
+        route.continue_()
+
+    page.route("**/feedback", late_at_first)  # before the page is loaded: requests may pass it by at first
     page.goto("/#/live?station=wrong")
     expect(page.get_by_role("region", name="Verdict")).to_contain_text("Unknown part")
-    for _ in range(3):
+    for _ in range(3):  # before the service has answered
         page.keyboard.press("g")
     dialog = page.get_by_role("dialog", name="Confirm before this becomes a reference")
     expect(dialog).to_have_count(1)
@@ -98,6 +107,9 @@ def test_one_press_on_a_wrong_product_changes_nothing_and_shows_what_it_would_do
             expect(dialog).to_have_count(1)
     expect(dialog.get_by_role("button", name="Add as reference")).to_be_enabled()
     page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.wait_for_timeout(300)
+    assert len(said) == 3, "the two presses before the first answer ask nothing once the dialog is left"
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("button", name="Mark as good")).to_have_attribute("aria-pressed", "false")
     assert server.client.get(f"/inspections/{inspection}").json()["label"] is None

@@ -47,6 +47,7 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
   let comparing = new AbortController();
   let naming = null; // an AbortController, while digits name the class of the defect
   let saying = Promise.resolve(); // what has been said of the part so far, one thing after the other
+  let unanswered = null; // the label said last, as { label }, until that is answered
   let drawn = null; // what of it is shown
   const part = seen();
   part.catch(() => { if (!signal.aborted) shown.missing(t(recorded ? "inspection.gone" : "inspection.format")); });
@@ -141,7 +142,11 @@ export function inspectionPanel(inspection, { signal, file = null, tried = false
     naming?.abort();
     naming = label === "defect" ? new AbortController() : null;
     if (naming) bindDigits(inspection.category, (name) => detail({ defect_class: name }), AbortSignal.any([signal, naming.signal]));
-    return next(() => judge(inspection, label, became));
+    // Pressed again before the answer, it is the same: a second question would follow the one that was just left.
+    if (unanswered?.label === label) return saying;
+    const mine = { label };
+    unanswered = mine;
+    return next(() => judge(inspection, label, became).finally(() => { if (unanswered === mine) unanswered = null; }));
   }
 
   /** Say what a defect is called, or what is remarked about it, once it is confirmed. */
