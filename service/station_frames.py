@@ -55,10 +55,14 @@ class StationFrames:
         if not self.is_watched(station):
             return False
         temporary = self._path(station, f"{uuid.uuid4().hex}.tmp")
-        temporary.write_bytes(data)
-        _set_time(temporary, age_s)
-        with suppress(FileNotFoundError):  # deleted with all else of the station, which nobody watches any more
+        try:
+            temporary.write_bytes(data)
+            _set_time(temporary, age_s)
             temporary.replace(self._path(station, "jpg"))
+        except FileNotFoundError:  # deleted with all else of the station, which nobody watches any more
+            pass
+        finally:  # what a full disk took in part
+            temporary.unlink(missing_ok=True)
         return True
 
     def latest(self, station: str) -> StationFrame | None:

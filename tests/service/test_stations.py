@@ -20,6 +20,7 @@ from service.auth import Role
 from service.station_frames import FRAMES, WATCHED_FOR_S, StationFrames
 from tests.helpers.http_service import check_problem, running_service
 from tests.helpers.plant import Plant
+from tests.helpers.small_disk import small_disk
 
 COMPONENT: dict[str, Any] = {
     "role": "gate",
@@ -202,3 +203,16 @@ def test_frames_are_watched_no_longer_because_a_clock_was_set_back(tmp_path: Pat
         assert (frames.latest("press") is not None) is watched
     frames.watch("press")
     assert frames.is_watched("press")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_frame_that_a_full_disk_takes_in_part_leaves_no_file(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        frames = StationFrames(disk / "frames")
+        frames.watch("press")
+        assert frames.store("press", bytes(8000), 0)
+        for _ in range(20):
+            with pytest.raises(OSError, match="No space left"):
+                frames.store("press", bytes(80_000), 0)
+        assert not list((disk / "frames").glob("*.tmp"))
+        assert frames.latest("press") is not None
