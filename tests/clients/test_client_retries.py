@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -67,6 +72,55 @@ def test_the_wait_is_at_least_the_services_retry_after() -> None:
     with scripted_server(busy, LIVE) as server, Client(server.url, retries=QUICK) as client:
         client.live()
         assert server.requests[1].received_at - server.requests[0].received_at >= 1.0
+
+
+@contextmanager
+def dripping_server() -> Iterator[str]:
+    """The URL of a server whose answers come in small parts, for ever."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.1)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_total_timeout_also_ends_an_answer_that_comes_in_small_parts(tmp_path: Path) -> None:
+    timeouts = Timeouts(total=1)
+
+    async def live(url: str) -> None:
+        async with AsyncClient(url, timeouts=timeouts) as client:
+            await client.live()
+
+    async def download(url: str) -> None:
+        async with AsyncClient(url, timeouts=timeouts) as client:
+            await client.download_dataset(tmp_path / "data.zip")
+
+    with dripping_server() as url, Client(url, timeouts=timeouts) as client:
+        for call in (
+            client.live,
+            lambda: client.download_dataset(tmp_path / "data.zip"),
+            lambda: asyncio.run(live(url)),
+            lambda: asyncio.run(download(url)),
+        ):
+            begun = time.monotonic()
+            with pytest.raises(ConnectionFailed, match="timed out"):
+                call()
+            assert time.monotonic() - begun < 5
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wait_beyond_the_total_timeout_is_not_started() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +45,7 @@ class Connection:
         attempts = Attempts(self._timeouts, self._retries if call.repeatable else NO_RETRIES)
         while True:
             try:
-                return self._attempt(call, attempts.next_timeout())
+                return self._attempt(call, attempts)
             except TouchstoneError as error:
                 time.sleep(attempts.wait_after(error))
 
@@ -53,17 +54,16 @@ class Connection:
         attempts = Attempts(self._timeouts, self._retries)
         while True:
             try:
-                return self._download(call, attempts.next_timeout(), target)
+                return self._download(call, attempts, target)
             except TouchstoneError as error:
                 time.sleep(attempts.wait_after(error))
 
-    def _download(self, call: Call[bytes], timeout: httpx.Timeout, target: Path) -> None:
+    def _download(self, call: Call[bytes], attempts: Attempts, target: Path) -> None:
         part = target.with_name(f"{target.name}.part")
         with ExitStack() as files:
-            request = call.build_request(self._http, timeout, files)
+            request = call.build_request(self._http, attempts.next_timeout(), files)
             try:
-                response = self._http.send(request, stream=True)
-                files.callback(response.close)
+                response = self._begin(request, attempts, files)
                 if not response.is_success:
                     response.read()
                     call.parse_response(response)  # which raises the problem
@@ -76,14 +76,39 @@ class Connection:
             finally:
                 part.unlink(missing_ok=True)
 
-    def _attempt(self, call: Call[T], timeout: httpx.Timeout) -> T:
+    def _attempt(self, call: Call[T], attempts: Attempts) -> T:
         with ExitStack() as files:
-            request = call.build_request(self._http, timeout, files)
+            request = call.build_request(self._http, attempts.next_timeout(), files)
             try:
-                response = self._http.send(request)
+                response = self._begin(request, attempts, files)
+                response.read()
             except httpx.RequestError as error:
                 raise _connection_failed(request, error) from error
             return call.parse_response(response)
+
+    def _begin(self, request: httpx.Request, attempts: Attempts, open_: ExitStack) -> httpx.Response:
+        """A response whose body is still to be read, within the call's total time."""
+        response = self._http.send(request, stream=True)
+        open_.callback(response.close)
+        response.stream = _Bounded(response.stream, attempts)
+        return response
+
+
+class _Bounded(httpx.SyncByteStream):
+    """A body that is read no longer than a call may take: httpx bounds the wait for each chunk only."""
+
+    def __init__(self, body: object, attempts: Attempts) -> None:
+        assert isinstance(body, httpx.SyncByteStream)
+        self._body, self._attempts = body, attempts
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._body:
+            if self._attempts.remaining() <= 0:
+                raise httpx.ReadTimeout("timed out")
+            yield chunk
+
+    def close(self) -> None:
+        self._body.close()
 
 
 class AsyncConnection:
@@ -123,10 +148,15 @@ class AsyncConnection:
         """Make a call, and write the body of its response to a file, once it is whole. TouchstoneError, OSError."""
         attempts = Attempts(self._timeouts, self._retries)
         while True:
+            timeout, remaining = attempts.next_timeout(), attempts.remaining()
             try:
-                return await self._download(call, attempts.next_timeout(), target)
-            except TouchstoneError as error:
-                await asyncio.sleep(attempts.wait_after(error))
+                async with asyncio.timeout(None if remaining == float("inf") else remaining):
+                    return await self._download(call, timeout, target)
+            except TimeoutError:
+                error: TouchstoneError = ConnectionFailed(f"{call.method} {call.route}: timed out")
+            except TouchstoneError as failure:
+                error = failure
+            await asyncio.sleep(attempts.wait_after(error))
 
     async def _download(self, call: Call[bytes], timeout: httpx.Timeout, target: Path) -> None:
         part = target.with_name(f"{target.name}.part")
