@@ -16,3 +16,14 @@ def run_to_end(steps: Generator[float, None, T], progress: Callable[[float], obj
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def shares_between(start: float, end: float, steps: Generator[float, None, T]) -> Generator[float, None, T]:
+    """Steps that are a part of some work, which is done to the share `start` before them and `end` after them."""
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as finished:
+            result: T = finished.value
+            return result
+        yield start + (end - start) * share

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
-from indexer.calibration.leave_one_out import LeaveOneOut
+from indexer.calibration.leave_one_out import LeaveOneOut, as_in_coreset
 from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.encoders.base import Features
@@ -96,7 +96,8 @@ class AdaptationBuilder:
         self._frames: list[Frame] = []
 
     def add(self, reference_id: int, features: Features) -> None:
-        """Score a reference, re-encoded like the images, against the others unchanged: the work of one detection."""
+        """Score a reference, re-encoded like the images, against the others unchanged: the work of one detection, or
+        two."""
         memory, result, index = self._memory, self._leave_one_out, self._position[reference_id]
         frame = stored_frame(features, memory.frame(self._known.category), self._settings)
         duplicates = result.ids[result.groups == result.groups[index]].tolist()
@@ -104,7 +105,7 @@ class AdaptationBuilder:
         descriptor = features.global_descriptors[0].to("cpu").numpy()
         nearest = memory.nearest_references(descriptor, self._settings.k, self._known.category, excluded, features.grid)
         best = best_similarities(self._engine, memory, features, nearest.rows, self._settings.rho)
-        distances = (1.0 - best).astype(np.float32)
+        distances = as_in_coreset(memory, self._engine, result, index, nearest.rows, (1.0 - best).astype(np.float32))
         similarity = float(nearest.similarities[0])
         self._ids.append(reference_id)
         self._statistics.append(from_distances(distances, similarity, features, frame, self._settings))

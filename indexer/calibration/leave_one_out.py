@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
+from indexer.calibration.coreset_leave_one_out import coreset_similarities
 from indexer.calibration.layer_weights import layer_distances, weigh_layers
 from indexer.calibration.near_duplicates import PEERS, duplicate_groups
 from indexer.domain.geometry import Frame
@@ -18,7 +19,7 @@ from indexer.scoring.image_statistics import ImageStatistics, from_distances
 from indexer.scoring.stored_frame import stored_frame
 from indexer.search import PatchSearchEngine, best_similarities
 from indexer.search.reverse_search import differences, max_similarity_at, reverse_similarities
-from indexer.steps import run_to_end
+from indexer.steps import run_to_end, shares_between
 
 _ROWS_PER_STEP = 32  # references in one step of work: no more than one detection searches
 _TOLERANCE = 1e-5  # of inner products, between one way of computing them and another
@@ -37,7 +38,8 @@ class LeaveOneOut:
     candidates: int64 (n, c), the ids of the references that each was searched in, padded with −1. nearest: float32
     (n,), the largest global similarity among them. best: float32 (n, layers, cells), the largest inner products. peers:
     int64 (n, p), the ids that each was compared with pairwise, padded with −1; distances: float32 (n, p), their
-    differences. Of a reference without any other, `nearest` and `best` are NaN.
+    differences. Of a reference without any other, `nearest` and `best` are NaN. coreset: the id of the one that was
+    searched instead of the candidates.
     """
 
     k: int
@@ -49,6 +51,7 @@ class LeaveOneOut:
     best: NDArray[np.float32]
     peers: NDArray[np.int64]
     distances: NDArray[np.float32]
+    coreset: int | None = None
 
     @property
     def duplicates(self) -> int:
@@ -91,7 +94,7 @@ def leave_one_out(
     updated: an added reference is compared with those that have it among their K, and only cells whose maximum came
     from a removed one are searched again. Both together cost about two searches of one image for a change of one
     reference, and the retrieval of each reference's K. Without it, or under another K or ρ, every reference is searched
-    for in full.
+    for in full; so it is in a coreset, whatever was there before.
 
     Between two yields lies at most the work of one detection, so that detections are not delayed. Returns the result.
     """
@@ -101,6 +104,28 @@ def leave_one_out(
     yield from work.retrieve()
     yield from work.search()
     return work.result()
+
+
+def as_in_coreset(
+    memory: MemoryBank,
+    engine: PatchSearchEngine,
+    searches: LeaveOneOut,
+    index: int,
+    rows: NDArray[np.int64],
+    distances: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Distances of a reference to others as they would be to a coreset made without it: float32 (layers, cells), ≥ 0.
+
+    index: of the reference among the searches; its distances stay where these were in no coreset. rows: of the others.
+    distances: to them, under other conditions than those of the searches: they change as those under the same do. One
+    detection's work.
+    """
+    if searches.coreset is None:
+        return distances
+    features = memory.features_of(memory.row_of(int(searches.ids[index])))
+    change = best_similarities(engine, memory, features, rows, searches.rho) - searches.best[index]
+    in_coreset: NDArray[np.float32] = np.maximum(distances + change, np.float32(0.0))
+    return in_coreset
 
 
 def calibrate(
@@ -149,6 +174,7 @@ class _Work:
         self.ids: NDArray[np.int64] = memory.ids[self.rows]
         self.position = {int(reference_id): index for index, reference_id in enumerate(self.ids)}
         self.grid = memory.frame(category).grid
+        self.coreset = memory.searched_coreset(category, self.grid)
         shape = (len(self.ids), len(memory.space.layers), self.grid[0] * self.grid[1])
         self.best = np.full(shape, np.nan, np.float32)
         self.nearest = np.full(len(self.ids), np.nan, np.float32)
@@ -188,6 +214,12 @@ class _Work:
 
     def search(self) -> Iterator[float]:
         """Compute each reference's best inner products, incrementally where that is less work."""
+        if self.coreset is not None:
+            groups = np.array([self.groups[int(reference_id)] for reference_id in self.ids], np.int64)
+            similarities = coreset_similarities(self.memory, self.coreset, self.rows, groups, self.rho)
+            self.best = yield from shares_between(0.3, 1.0, similarities)
+            self.best[np.isnan(self.nearest)] = np.nan
+            return
         stored, removed, added = self._compare()
         whole = set(range(len(self.rows))) - stored.keys()
         outdated_cells = {index: np.zeros(self.best.shape[1:], np.bool_) for index in stored}
@@ -239,6 +271,7 @@ class _Work:
             self.best,
             pad([[peer for peer, _ in peers_of] for peers_of in peers.values()]).astype(np.int64),
             pad([[distance for _, distance in peers_of] for peers_of in peers.values()]).astype(np.float32),
+            None if self.coreset is None else self.coreset.id,
         )
 
     def _compare(self) -> tuple[dict[int, int], dict[int, list[int]], dict[int, list[int]]]:
@@ -246,7 +279,7 @@ class _Work:
         stored: dict[int, int] = {}
         removed: dict[int, list[int]] = {}
         added: dict[int, list[int]] = {}
-        if self.before is None:
+        if self.before is None or self.before.coreset is not None:
             return stored, removed, added
         positions = {int(reference_id): position for position, reference_id in enumerate(self.before.ids)}
         for index, reference_id in enumerate(self.ids.tolist()):

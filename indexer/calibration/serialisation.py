@@ -26,6 +26,7 @@ def to_stored(version: int, result: LeaveOneOut) -> StoredCalibration:
             )
             for row, reference_id in enumerate(result.ids)
         ),
+        result.coreset,
     )
 
 
@@ -43,4 +44,5 @@ def from_stored(stored: StoredCalibration, shape: tuple[int, int]) -> LeaveOneOu
         np.stack([np.frombuffer(row.best, "<f4").reshape(shape) for row in rows]).astype(np.float32),
         pad([np.frombuffer(row.peers, "<i8").tolist() for row in rows]).astype(np.int64),
         pad([np.frombuffer(row.apart, "<f4").tolist() for row in rows]).astype(np.float32),
+        stored.coreset,
     )

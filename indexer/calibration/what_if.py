@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.calibration.calibration import Calibration
 from indexer.calibration.layer_weights import layer_distances, weigh_layers
-from indexer.calibration.leave_one_out import LeaveOneOut
+from indexer.calibration.leave_one_out import LeaveOneOut, as_in_coreset
 from indexer.domain.geometry import Frame
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
@@ -60,7 +60,8 @@ def estimate_calibration(
     ranked.sort(key=lambda pair: -pair[1].score)
     chosen = _choose_positions(len(ranked), limit)
     rows = [positions[ranked[rank][0]] for rank in chosen]
-    same = (searches.k, searches.rho) == (settings.k, settings.rho)
+    # A coreset is searched whole, whatever K is.
+    same = searches.rho == settings.rho and (searches.k == settings.k or searches.coreset is not None)
     steps = len(rows) if same else 2 * len(rows)
     searched = dict[int, ScoringResult]()
     for row in () if same else rows:
@@ -114,11 +115,13 @@ def _search(
     row: int,
     settings: ScoringSettings,
 ) -> ScoringResult:
-    """One reference searched for among the others, without its duplicates."""
+    """One reference searched for among the others, without its duplicates; only its distances are of a coreset."""
     features = memory.features_of(memory.row_of(int(searches.ids[row])))
     group: Sequence[int] = searches.ids[searches.groups == searches.groups[row]].tolist()
     excluded = np.flatnonzero(np.isin(memory.ids, group)).tolist()
-    return score_image(memory, engine, features, settings, category, excluded)
+    result = score_image(memory, engine, features, settings, category, excluded)
+    distances = as_in_coreset(memory, engine, searches, row, result.searched, result.distances)
+    return replace(result, distances=distances)
 
 
 def _balance(

@@ -52,7 +52,9 @@ def explain_region(
         row, place = (int(table[layer, query_cell]) for table in (scored.best_match.rows, scored.best_match.cells))
     where = divmod(place, columns)
     box = _box(where, memory.geometry_of(memory.category_of(row)), memory.space.patch)
-    return NearestPatch(int(memory.ids[row]), where, box, memory.space.layers[layer], float(distances[layer]))
+    return NearestPatch(
+        memory.reference_at(row, layer, place), where, box, memory.space.layers[layer], float(distances[layer])
+    )
 
 
 def _box(cell: tuple[int, int], geometry: InputGeometry, patch: int) -> tuple[float, float, float, float]:
@@ -68,7 +70,7 @@ def _nearest(
     """The row and the cell of the stored patch nearest to one patch (dim,) of one layer."""
     table = neighbour_cells(scored.frame.grid, rho)[query_cell]
     candidates = torch.from_numpy(table[table != OUTSIDE])
-    rows = scored.neighbours.rows
+    rows = scored.searched
     codes = torch.stack([memory.codes_of(int(row))[layer, candidates] for row in rows])  # (k, candidates, bytes)
     similarities = memory.codec.decode(codes) @ memory.codec.to_basis(query.to("cpu", torch.float32))  # (k, candidates)
     reference, candidate = np.unravel_index(int(similarities.argmax()), similarities.shape)

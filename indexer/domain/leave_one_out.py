@@ -25,10 +25,11 @@ class StoredReferenceResult:
 class StoredCalibration:
     """A category's leave-one-out results as they are kept. version: the snapshot they are of, under this K and ρ.
 
-    references: ascending by id.
+    references: ascending by id. coreset: the id of the one that was searched.
     """
 
     version: int
     k: int
     rho: int
     references: tuple[StoredReferenceResult, ...]
+    coreset: int | None = None

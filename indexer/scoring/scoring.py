@@ -46,8 +46,8 @@ class ScoringResult:
 
     frame: its cells. score: the image score, in [0, 2] (a mean of 1 − cosine). map: float32, of `frame.map_shape`, the
     anomaly map over the window, 0 where nothing is inspected. distances: float32 (layers, cells), S_l(t) before fusing,
-    of all cells. neighbours: the K retrieved references. best_match: where each distance was found, by engines that
-    keep it.
+    of all cells. neighbours: the K retrieved references; searched: int64 (k,), the rows of the memory whose patches
+    were. best_match: where each distance was found, by engines that keep it.
     """
 
     frame: Frame
@@ -55,6 +55,7 @@ class ScoringResult:
     map: NDArray[np.float32]
     distances: NDArray[np.float32]
     neighbours: RetrievedReferences
+    searched: NDArray[np.int64]
     best_match: BestMatch | None = None
 
 
@@ -100,13 +101,14 @@ def score_steps(
     if len(neighbours.rows) == 0:
         raise NoReferencesError("no references" if category is None else f"no references of {category!r}")
     weights = layer_weights(settings, len(memory.space.layers))
-    match = yield PatchQuery(features.patches[0], neighbours.rows, settings.rho, weights)
+    searched = memory.searched_rows(category, neighbours.rows, features.grid, all_present=not exclude_rows)
+    match = yield PatchQuery(features.patches[0], searched, settings.rho, weights)
     distances, fused = 1.0 - match.similarities, match.fused  # (layers, cells), (cells,)
     if (empty := features.without_image()) is not None:
         distances[:, empty] = 0.0
         fused = np.where(empty, np.float32(0.0), fused)
     score, anomaly_map = score_from_fused(fused, frame, settings)
-    return ScoringResult(frame, score, anomaly_map, distances, neighbours, match.best_match)
+    return ScoringResult(frame, score, anomaly_map, distances, neighbours, searched, match.best_match)
 
 
 def score_from_distances(

@@ -76,13 +76,9 @@ class Screening:
             for peer in duplicates
             if peer.image_index is None or peer.image_index < index
         ][:1]
-        known = self._memory.nearest_references(
-            descriptor,
-            self._settings.k,
-            self._category,
-            [duplicate.row for duplicate in duplicates if duplicate.image_index is None],
-            grid,
-        )
+        own = [duplicate.row for duplicate in duplicates if duplicate.image_index is None]
+        known = self._memory.nearest_references(descriptor, self._settings.k, self._category, own, grid)
+        searched = self._memory.searched_rows(self._category, known.rows, grid, all_present=not own)
         fresh = self._batch.nearest_references(
             descriptor,
             self._settings.k,
@@ -91,9 +87,9 @@ class Screening:
         )
         best: NDArray[np.float32] | None = None
         similarity = -1.0
-        for memory, result in ((self._memory, known), (self._batch, fresh)):
+        for memory, result, rows in ((self._memory, known, searched), (self._batch, fresh, fresh.rows)):
             if len(result.rows):
-                part = best_similarities(self._engine, memory, features, result.rows, self._settings.rho)
+                part = best_similarities(self._engine, memory, features, rows, self._settings.rho)
                 best = part if best is None else np.maximum(best, part)  # S is 1 − a maximum: maxima merge exactly
                 similarity = max(similarity, float(result.similarities[0]))
         if best is None:
@@ -147,6 +143,7 @@ class Screening:
         rows = self._memory.nearest_references(descriptor, self._settings.k, category, grid=features.grid).rows
         if not len(rows):  # its images are inspected on another grid
             return None
+        rows = self._memory.searched_rows(category, rows, features.grid)
         best = best_similarities(self._engine, self._memory, features, rows, self._settings.rho)
         frame = stored_frame(features, self._frame, self._settings)
         other_distance, own_distance = (

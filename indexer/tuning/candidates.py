@@ -105,18 +105,22 @@ def score_candidates(
 
     features: of the image, a batch of one. settings: of the category, for its region of interest. scale: float32
     (layers, cells), by which distances of images that are stored like it are multiplied. Each radius is searched once
-    in as many references as the largest K takes: those of a smaller K come first. Between two yields lies at most the
-    work of one detection.
+    in as many references as the largest K takes: those of a smaller K come first; or in a coreset, whatever K is.
+    Between two yields lies at most the work of one detection.
     """
     descriptor = features.global_descriptors[0].to("cpu", torch.float32).numpy()
     rows = engine.nearest_references(memory, descriptor, max(grid.ks), category, (), features.grid).rows
+    ks = np.array(grid.ks)
+    if memory.searched_coreset(category, features.grid) is not None:
+        rows = memory.searched_rows(category, rows, features.grid)
+        ks = np.full(len(ks), len(rows))
     scores = np.empty((len(grid.ks), len(grid.rhos), len(grid.weights), len(grid.shares)), np.float32)
     steps, done = 2 * len(grid.rhos) * len(grid.ks), 0
     for rho_index, rho in enumerate(grid.rhos):
         best: NDArray[np.float32] | None = None
         searched = 0
-        for k_index in np.argsort(grid.ks):
-            more = rows[searched : grid.ks[k_index]]
+        for k_index in np.argsort(ks):
+            more = rows[searched : ks[k_index]]
             if len(more):
                 similar = best_similarities(engine, memory, features, more, rho)
                 best = similar if best is None else np.maximum(best, similar)

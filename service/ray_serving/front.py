@@ -133,7 +133,7 @@ class RayPatchSearch(GlobalRetrieval):
 
     def _shard_count(self, memory: MemoryBank, category: str, rows: NDArray[np.int64]) -> int:
         """A power of two, so that a category that grows is loaded anew seldom."""
-        size = len(memory.rows_of(category)) * int(np.prod(memory.table_of(rows).arena.shape))
+        size = memory.searchable_rows(category) * int(np.prod(memory.table_of(rows).arena.shape))
         return 1 << max(0, -(-size // self._shard_bytes) - 1).bit_length()
 
 

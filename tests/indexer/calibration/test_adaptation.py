@@ -15,6 +15,7 @@ from indexer.memory import MemoryBank
 from indexer.scoring.image_statistics import ImageStatistics
 from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
+from tests.helpers.coresets import condensed
 from tests.helpers.leave_one_out import finished
 from tests.helpers.random_features import feature_space, random_features
 
@@ -32,12 +33,23 @@ def noisy(features: Features, amount: float, seed: int) -> Features:
 @pytest.fixture(scope="module")
 def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
     """A memory of similar images, with its calibration."""
+    return calibrated(*similar_images())
+
+
+def similar_images(share: float | None = None) -> tuple[MemoryBank, list[Features]]:
+    """share: of the patches, which a coreset holds."""
     space = feature_space((6, 6))
     base = random_features(space, 1, seed=1)
     images = [noisy(base, 0.15, seed) for seed in range(COUNT)]
     memory = MemoryBank.empty(space, "fp32")
     for index, image in enumerate(images):
         memory = memory.with_references([index], ["nut"], memory.codec.encode(image), index + 1)
+    return memory if share is None else condensed(memory, "nut", share)[0], images
+
+
+def calibrated(
+    memory: MemoryBank, images: list[Features]
+) -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
     result = finished(leave_one_out(memory, ENGINE, "nut", SETTINGS.k, SETTINGS.rho))
     measured = list(result.statistics(memory, memory.frame("nut"), SETTINGS))
     known = Calibration.from_statistics(
@@ -49,6 +61,12 @@ def taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
         [reference_id for reference_id, _ in measured],
     )
     return memory, result, known, images
+
+
+@pytest.fixture(scope="module")
+def condensed_taught() -> tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]:
+    """The same, searched in a coreset."""
+    return calibrated(*similar_images(share=0.4))
 
 
 def adapted(taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]], amount: float) -> Adaptation:
@@ -68,6 +86,13 @@ def test_where_storing_changes_nothing_the_calibration_is_the_own_one(
     np.testing.assert_allclose(made.scale, 1.0, atol=1e-4)
     np.testing.assert_allclose(made.calibration.scores.values, taught[2].scores.values, atol=1e-5)
     assert made.calibration.key == taught[2].key
+
+
+def test_in_a_coreset_too(condensed_taught: tuple[MemoryBank, LeaveOneOut, Calibration, list[Features]]) -> None:
+    assert condensed_taught[1].coreset is not None
+    made = adapted(condensed_taught, 0.0)
+    np.testing.assert_allclose(made.scale, 1.0, atol=1e-4)
+    np.testing.assert_allclose(made.calibration.scores.values, condensed_taught[2].scores.values, atol=1e-5)
 
 
 def test_images_that_all_differ_more_are_ranked_among_references_that_do(

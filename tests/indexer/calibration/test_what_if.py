@@ -15,6 +15,7 @@ from indexer.calibration.what_if import WhatIf, estimate_calibration
 from indexer.domain.scoring_settings import ScoringSettings
 from indexer.memory import MemoryBank
 from indexer.search import TorchEngine
+from tests.helpers.coresets import condensed
 from tests.helpers.memory_banks import filled
 
 T = TypeVar("T")
@@ -72,6 +73,18 @@ def test_with_every_reference_measured_it_is_the_calibration_itself() -> None:
         assert result.measured == 20
         np.testing.assert_allclose(result.calibration.scores.values, exact.scores.values, atol=1e-5)
         np.testing.assert_allclose(result.calibration.novelty.ranking.values, exact.novelty.ranking.values, atol=1e-3)
+
+
+def test_in_a_coreset_k_changes_nothing_and_another_radius_is_close() -> None:
+    memory, _ = condensed(a_memory(40), "nut", 0.4)
+    known = calibrated(memory, NOW)
+    same, _ = finished(estimate_calibration(memory, ENGINE, known, searched(memory, NOW), ScoringSettings(k=3), 40))
+    np.testing.assert_allclose(same.calibration.scores.values, known.scores.values, atol=1e-6)
+    wider = ScoringSettings(k=30, rho=0)
+    result, exact = estimated(memory, wider, 40), calibrated(memory, wider)
+    whole = calibrated(memory.without_coresets(["nut"]), wider)
+    off = np.abs(np.subtract(result.calibration.scores.values, exact.scores.values)).mean()
+    assert off < 0.25 * np.abs(np.subtract(whole.scores.values, exact.scores.values)).mean()
 
 
 def test_with_some_measured_those_are_exact_and_the_threshold_is_close() -> None:

@@ -13,6 +13,7 @@ from indexer.domain.scoring_settings import ScoringSettings
 from indexer.scoring.scoring import rescale, score_image
 from indexer.search import TorchEngine
 from indexer.tuning.candidates import CandidateGrid, score_candidates
+from tests.helpers.coresets import condensed
 from tests.helpers.memory_banks import filled
 from tests.helpers.random_features import random_features
 
@@ -20,8 +21,13 @@ ENGINE = TorchEngine(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("region", [None, RegionOfInterest((((0.0, 0.0), (0.7, 0.0), (0.7, 1.0), (0.0, 1.0)),))])
-def test_all_candidates_score_an_image_as_searches_of_their_own_do(region: RegionOfInterest | None) -> None:
+@pytest.mark.parametrize("in_coreset", [False, True])
+def test_all_candidates_score_an_image_as_searches_of_their_own_do(
+    region: RegionOfInterest | None, in_coreset: bool
+) -> None:
     memory, _ = filled(60, "fp32")
+    if in_coreset:
+        memory, _ = condensed(memory, "nut", 0.4)
     query = random_features(memory.space, 1, 99)
     present = ScoringSettings(20, 2, (0.6, 0.4), region, 0.03)
     grid = CandidateGrid.around(present, (0.25, 0.75), 30, 20)
