@@ -41,7 +41,9 @@ class Calibrations:
                 .order_by(LeaveOneOutRow.reference_id)
             )
             references = tuple(StoredReferenceResult(**row._mapping) for row in rows)
-            return StoredCalibration(header_row.version, header_row.k, header_row.rho, references)
+            return StoredCalibration(
+                header_row.version, header_row.k, header_row.rho, references, header_row.coreset_id
+            )
 
     def store(
         self, category: str, memory_id: int, calibration: StoredCalibration, base: StoredCalibration | None = None
@@ -67,7 +69,7 @@ class Calibrations:
             keys = {"category_id": category_id, "memory_id": memory_id}
             for fresh in batches(reference for key, reference in after.items() if before.get(key) != reference):
                 connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(reference)} for reference in fresh])
-            values = {"version": calibration.version, "at": now(), "k": calibration.k, "rho": calibration.rho}
+            values = _header(calibration)
             if row is None:
                 connection.execute(insert(CalibrationRow).values(**keys, **values))
             else:
@@ -92,8 +94,7 @@ class Calibrations:
 def add_calibration(connection: Connection, category_id: int, memory_id: int, calibration: StoredCalibration) -> None:
     """Keep the calibration of a category that has none in a memory."""
     keys = {"category_id": category_id, "memory_id": memory_id}
-    values = {"version": calibration.version, "at": now(), "k": calibration.k, "rho": calibration.rho}
-    connection.execute(insert(CalibrationRow).values(**keys, **values))
+    connection.execute(insert(CalibrationRow).values(**keys, **_header(calibration)))
     for batch in batches(calibration.references):
         connection.execute(insert(LeaveOneOutRow), [{**keys, **vars(row)} for row in batch])
 
@@ -109,6 +110,16 @@ def forget_calibrations(connection: Connection, which: ColumnElement[bool]) -> N
 
 def _of(table: type[CalibrationRow] | type[LeaveOneOutRow], category_id: int, memory_id: int) -> _Conditions:
     return table.category_id == category_id, table.memory_id == memory_id
+
+
+def _header(calibration: StoredCalibration) -> dict[str, Any]:
+    return {
+        "version": calibration.version,
+        "at": now(),
+        "k": calibration.k,
+        "rho": calibration.rho,
+        "coreset_id": calibration.coreset,
+    }
 
 
 def _identity(calibration: Row[Any] | StoredCalibration) -> tuple[int, int, int]:

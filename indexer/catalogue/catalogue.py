@@ -12,6 +12,7 @@ from indexer.catalogue.api_keys import ApiKeys
 from indexer.catalogue.audit import AuditTrail
 from indexer.catalogue.calibrations import Calibrations
 from indexer.catalogue.categories import Categories
+from indexer.catalogue.coresets import Coresets
 from indexer.catalogue.corrections import Corrections
 from indexer.catalogue.database import open_database
 from indexer.catalogue.dump import Dump
@@ -53,6 +54,7 @@ class Catalogue:
         self.references = References(self._transactions)
         self.segments = Segments(self._transactions)
         self.geometries = Geometries(self._transactions)
+        self.coresets = Coresets(self._transactions)
         self.stored_files = StoredFiles(self._transactions)
         self.dump = Dump(self._transactions)
         self.categories = Categories(self._transactions)

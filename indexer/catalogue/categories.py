@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
+from indexer.catalogue.coreset_rows import forget_coresets
 from indexer.catalogue.geometries import forget_geometries
 from indexer.catalogue.labelled_sets import forget_evaluations
 from indexer.catalogue.live_references import LIVE, RESTORABLE, added_again, mark_removed, restorable
@@ -18,6 +19,7 @@ from indexer.catalogue.tables import (
     AdaptationRow,
     CalibrationRow,
     CategoryRow,
+    CoresetRow,
     DriftRow,
     LabelledImageRow,
     ReferenceRow,
@@ -91,6 +93,7 @@ class Categories:
             connection.execute(update(ReferenceRow).where(*left).values(removed_version=version))
             forget_calibrations(connection, CalibrationRow.category_id == category)
             connection.execute(delete(AdaptationRow).where(AdaptationRow.category_id == category))
+            forget_coresets(connection, CoresetRow.category_id == category)
             connection.execute(delete(DriftRow).where(DriftRow.category_id == category))
             connection.execute(delete(TuningRow).where(TuningRow.category_id == category))
             at = now()

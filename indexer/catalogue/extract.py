@@ -15,6 +15,7 @@ from indexer.catalogue.tables import (
     CategoryGeometryRow,
     CategoryRow,
     ChangeRow,
+    CoresetRow,
     KeyRow,
     LeaveOneOutRow,
     MemoryRow,
@@ -35,6 +36,7 @@ _TABLES = frozenset(
         CategoryGeometryRow,
         CategoryRow,
         ChangeRow,
+        CoresetRow,
         KeyRow,
         LeaveOneOutRow,
         MemoryRow,
@@ -85,6 +87,8 @@ def _keep(connection: Connection, names: Collection[str]) -> None:
     served = select(MemoryRow.id).where(MemoryRow.active)
     for table in (LeaveOneOutRow, AdaptationRow, CalibrationRow):
         connection.execute(delete(table).where(table.category_id.not_in(ids) | table.memory_id.not_in(served)))
+    # An exported folder is read only: what is asked for is not made there.
+    connection.execute(delete(CoresetRow).where(CoresetRow.category_id.not_in(ids) | CoresetRow.name.is_(None)))
     active = select(CategoryGeometryRow.id).where(
         CategoryGeometryRow.active, CategoryGeometryRow.category_id.in_(ids), CategoryGeometryRow.memory_id.in_(served)
     )

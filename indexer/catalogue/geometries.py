@@ -10,6 +10,7 @@ from sqlalchemy import ColumnExpressionArgument, Connection, Row, delete, exists
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import add_calibration, forget_calibrations
+from indexer.catalogue.coreset_rows import request_again
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.placements import encoded_ids, encoded_in, grouped_by_segment, record_segment
 from indexer.catalogue.queries import id_of_category, now
@@ -19,6 +20,7 @@ from indexer.catalogue.tables import (
     CategoryGeometryRow,
     CategoryRow,
     ChangeRow,
+    CoresetRow,
     MemoryRow,
     PlacementRow,
     ReferenceRow,
@@ -164,8 +166,9 @@ class Geometries:
     def activate(self, geometry_id: int, calibration: StoredCalibration | None = None) -> int:
         """Switch a category to another geometry as of the returned version, and remove the earlier one.
 
-        calibration: the category's leave-one-out results under it, stored as of that version. Raises GeometryNotFound,
-        and MemoryIncomplete while live references of the category are not encoded.
+        calibration: the category's leave-one-out results under it, stored as of that version. The category's coreset is
+        of the earlier one: it is asked for anew. Raises GeometryNotFound, and MemoryIncomplete while live references of
+        the category are not encoded.
         """
         with self._transactions.writing() as connection:
             row = _row(connection, geometry_id)
@@ -193,6 +196,8 @@ class Geometries:
                 .where(CategoryGeometryRow.id == geometry_id)
                 .values(active=True, activated_version=version, error=None)
             )
+            of_memory = CoresetRow.memory_id.is_(None) | (CoresetRow.memory_id == row.memory_id)
+            request_again(connection, CoresetRow.category_id == row.category_id, of_memory)
             if calibration is not None:
                 add_calibration(connection, row.category_id, row.memory_id, replace(calibration, version=version))
             was = {} if before is None else {"geometry": before}

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from indexer.catalogue.audit import note
 from indexer.catalogue.calibrations import forget_calibrations
+from indexer.catalogue.coreset_rows import forget_coresets
 from indexer.catalogue.live_references import LIVE
 from indexer.catalogue.placements import placed
 from indexer.catalogue.queries import now
@@ -16,6 +17,7 @@ from indexer.catalogue.tables import (
     AdaptationRow,
     CalibrationRow,
     ChangeRow,
+    CoresetRow,
     MemoryRow,
     PlacementRow,
     ReferenceRow,
@@ -61,7 +63,10 @@ class Memories:
             return _record(row) if row else _create(connection, space_json, fingerprint, codec)
 
     def switch(self, memory_id: int) -> int:
-        """Serve another memory from the returned version on. Raises MemoryNotFound, MemoryIncomplete."""
+        """Serve another memory from the returned version on. Raises MemoryNotFound, MemoryIncomplete.
+
+        Coresets are of one memory: all others are forgotten, and so are those that are asked for.
+        """
         with self._transactions.writing() as connection:
             _find(connection, memory_id)
             missing = connection.scalars(
@@ -72,6 +77,7 @@ class Memories:
             before = active_memory(connection)
             connection.execute(update(MemoryRow).where(MemoryRow.active).values(active=False))
             connection.execute(update(MemoryRow).where(MemoryRow.id == memory_id).values(active=True))
+            forget_coresets(connection, CoresetRow.memory_id.is_distinct_from(memory_id))
             was = {"memory": before.id} if before else {}
             note(connection, "memory.switched", str(memory_id), was, {"memory": memory_id})
             return commit_version(connection, "switched", memory_id)

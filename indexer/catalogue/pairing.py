@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
     from indexer.catalogue.data_folder import DataFolder
 
-# Segments, maps and thumbnails have random names. Images are named by their content, which two catalogues may both
-# know: they prove something only where there is nothing else.
-_RANDOM_NAMES = ("segments", "inspections")
+# Segments, coresets, maps and thumbnails have random names. Images are named by their content, which two catalogues may
+# both know: they prove something only where there is nothing else.
+_RANDOM_NAMES = ("segments", "coresets", "inspections")
 _NAMED_BY_CONTENT = ("originals",)
 
 

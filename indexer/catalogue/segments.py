@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 
+from indexer.catalogue.coreset_rows import finished_coresets
 from indexer.catalogue.geometries import active_geometries
 from indexer.catalogue.live_references import LIVE, live_ids
 from indexer.catalogue.memories import active_memory
@@ -27,7 +28,8 @@ class Segments:
     def changes_since(self, version: int, memory_id: int, shard: Shard | None = None) -> SnapshotDelta:
         """What a snapshot of this memory at `version` lacks; from version 0, everything that is live.
 
-        shard: leave out what was added to others. What was removed is named whatever shard it was of.
+        shard: leave out what was added to others, and coresets of other categories. What was removed is named whatever
+        shard it was of.
         A snapshot that lacks nothing, as of a service that looks again and again, costs two short queries.
         A compaction by another process may delete a segment between this answer and its reading: ask again then.
         """
@@ -74,7 +76,8 @@ class Segments:
                 .order_by(ReferenceRow.id)
             ).all()
             geometries = active_geometries(connection, memory_id)
-            return SnapshotDelta(newest, active, segments, tuple(removed), geometries, tuple(reencoded))
+            coresets = finished_coresets(connection, memory_id, shard.category if shard is not None else None)
+            return SnapshotDelta(newest, active, segments, tuple(removed), geometries, tuple(reencoded), coresets)
 
     def of(self, memory_id: int) -> tuple[SegmentUsage, ...]:
         """The segments in use by a memory, oldest first, with what is still alive in each.

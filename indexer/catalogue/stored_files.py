@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import ColumnElement, Connection, select
 
 from indexer.catalogue.live_references import RESTORABLE
-from indexer.catalogue.tables import InspectionRow, LabelledImageRow, ReferenceRow, SegmentRow
+from indexer.catalogue.tables import CoresetRow, InspectionRow, LabelledImageRow, ReferenceRow, SegmentRow
 from indexer.catalogue.transactions import Transactions
 from indexer.domain.stored_file import NamedFile, original_path, thumbnail_name
 
@@ -21,7 +21,7 @@ HAS_IMAGE = InspectionRow.stored_bytes.is_not(None)
 
 
 class StoredFiles:
-    """Answers about segments, images, maps and thumbnails, as paths in the data folder."""
+    """Answers about segments, coresets, images, maps and thumbnails, as paths in the data folder."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
@@ -46,12 +46,15 @@ class StoredFiles:
 
 
 def named_files(connection: Connection) -> Iterator[NamedFile]:
-    """Every file that the catalogue needs: segments, images of references, inspections and test sets, maps,
+    """Every file that the catalogue needs: segments, coresets, images of references, inspections and test sets, maps,
     thumbnails.
     """
     used = select(SegmentRow.name, SegmentRow.sha256).where(SegmentRow.retired_at.is_(None))
     for row in connection.execute(used.order_by(SegmentRow.id)):
         yield NamedFile(f"segments/{row.name}", row.sha256)
+    finished = select(CoresetRow.name, CoresetRow.sha256).where(CoresetRow.name.is_not(None)).order_by(CoresetRow.id)
+    for coreset in connection.execute(finished):
+        yield NamedFile(f"coresets/{coreset.name}", coreset.sha256)
     images: set[tuple[str, str]] = set()
     live = select(ReferenceRow.image_sha256, ReferenceRow.image_suffix).where(needs_image(ReferenceRow))
     images.update((row[0], row[1]) for row in connection.execute(live))
@@ -88,10 +91,13 @@ def needs_image(table: type[ReferenceRow] | type[LabelledImageRow]) -> ColumnEle
 
 def _named(connection: Connection, paths: Collection[str]) -> frozenset[str]:
     segments = [path.removeprefix("segments/") for path in paths if path.startswith("segments/")]
+    coresets = [path.removeprefix("coresets/") for path in paths if path.startswith("coresets/")]
     digests = [PurePosixPath(path).stem for path in paths if path.startswith("originals/")]
     ids = [PurePosixPath(path).name.partition(".")[0] for path in paths if path.startswith("inspections/")]
     used = select(SegmentRow.name).where(SegmentRow.name.in_(segments), SegmentRow.retired_at.is_(None))
     named = {f"segments/{name}" for name in connection.scalars(used)}
+    finished = select(CoresetRow.name).where(CoresetRow.name.in_(coresets))
+    named |= {f"coresets/{name}" for name in connection.scalars(finished)}
     for table, needed in ((InspectionRow, HAS_IMAGE), (ReferenceRow, needs_image(ReferenceRow))):
         images = select(table.image_sha256, table.image_suffix).where(table.image_sha256.in_(digests), needed)
         for sha256, suffix in connection.execute(images):

@@ -29,6 +29,8 @@ _ACTIVE = text("active")
 _WITH_IMAGE = text("stored_bytes IS NOT NULL")
 _PROMOTED = text("promoted_reference_id IS NOT NULL")
 _LABELLED = text("label IS NOT NULL")
+_FINISHED = text("name IS NOT NULL")
+_REQUESTED = text("name IS NULL")
 _WAITING = text("review IS NOT NULL AND reviewed_at IS NULL")
 
 
@@ -177,6 +179,49 @@ class CategoryGeometryRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
 
 
+class CoresetRow(Base):
+    """A coreset of a category: one that is asked for, or a finished one, which has all the columns from memory_id on.
+
+    share, bound: see `CoresetTarget`. error: why it cannot be made. reference_count: it was made from so many. radii:
+    by layer. made_version: of the snapshot that it was finished with.
+    """
+
+    __tablename__ = "coreset"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        Index(
+            "ix_coreset_one_finished",
+            "category_id",
+            unique=True,
+            sqlite_where=_FINISHED,
+            postgresql_where=_FINISHED,
+        ),
+        Index(
+            "ix_coreset_one_requested",
+            "category_id",
+            unique=True,
+            sqlite_where=_REQUESTED,
+            postgresql_where=_REQUESTED,
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id"))
+    share: Mapped[float | None] = mapped_column(Double)
+    bound: Mapped[float | None] = mapped_column(Double)
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    error: Mapped[str | None] = mapped_column(Text)
+    memory_id: Mapped[int | None] = mapped_column(ForeignKey("memory.id"))
+    name: Mapped[str | None] = mapped_column(Text)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    reference_count: Mapped[int | None]
+    patches: Mapped[int | None]
+    radii: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))
+    made_version: Mapped[int | None] = mapped_column(BigInteger)
+
+
 class PlacementRow(Base):
     """Which row of which segment is a reference, in one memory and under one geometry of its category."""
 
@@ -305,7 +350,10 @@ class DiscardRow(Base):
 
 
 class CalibrationRow(Base):
-    """Of which snapshot, and under which K and ρ, a category's leave-one-out results in one memory are."""
+    """Of which snapshot, and under which K and ρ, a category's leave-one-out results in one memory are.
+
+    coreset_id: of the one that was searched, which may have been deleted since.
+    """
 
     __tablename__ = "calibration"
 
@@ -315,6 +363,7 @@ class CalibrationRow(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     k: Mapped[int]
     rho: Mapped[int]
+    coreset_id: Mapped[int | None] = mapped_column(Id)
 
 
 class AdaptationRow(Base):

@@ -9,7 +9,8 @@ CatalogueError                  anything between the product and its database
 ├── DatabaseNotEmpty            restore into a database that holds something
 ├── CatalogueMismatch           the catalogue of another data folder
 ├── NotFound                    (LookupError) CategoryNotFound, ReferenceNotFound, InspectionNotFound, ApiKeyNotFound,
-│                               MemoryNotFound, GeometryNotFound, LabelledImageNotFound, EvaluationNotFound
+│                               MemoryNotFound, GeometryNotFound, CoresetNotFound, LabelledImageNotFound,
+│                               EvaluationNotFound
 ├── InvalidCursor               (ValueError) a page cursor that the catalogue did not return
 ├── RequestKeyReused            the idempotency key of a request with other content
 ├── MemoryInactive              an append to a memory that is not served any more
@@ -107,6 +108,10 @@ class MemoryNotFound(NotFound):
 
 class GeometryNotFound(NotFound):
     """No such geometry of a category."""
+
+
+class CoresetNotFound(NotFound):
+    """No such coreset is asked for any more."""
 
 
 class InvalidCursor(CatalogueError, ValueError):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from indexer.domain.coreset import CoresetRecord
+
 
 @dataclass(frozen=True)
 class SegmentFile:
@@ -18,7 +20,7 @@ class SegmentFile:
     count: int
 
 
-ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "settings", "geometry"]
+ChangeKind: TypeAlias = Literal["added", "removed", "switched", "compacted", "settings", "geometry", "condensed"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class SnapshotDelta:
     active: the memory being served at `version`; not the one asked for after a switch.
     added: live references gained since, in order of segment. removed: ids lost since that the snapshot may hold.
     geometries: the active geometry of every category, by name, as JSON; none where nothing has changed. reencoded: ids
-    among `added` whose rows under an earlier geometry the snapshot may hold: they go as these come.
+    among `added` whose rows under an earlier geometry the snapshot may hold: they go as these come. coresets: the
+    finished ones of all categories, also of those that hold other references now; none where nothing has changed.
     """
 
     version: int
@@ -99,6 +102,7 @@ class SnapshotDelta:
     removed: tuple[int, ...]
     geometries: Mapping[str, str] = field(default_factory=dict)
     reencoded: tuple[int, ...] = ()
+    coresets: tuple[CoresetRecord, ...] = ()
 
 
 @dataclass(frozen=True)

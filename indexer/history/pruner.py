@@ -116,7 +116,7 @@ class Pruner:
         CatalogueMismatch when another folder has been mounted in place of this one since it was opened.
         """
         check_pair(self._folder, self._catalogue)
-        for swept in self._sweeper.orphans("segments", "originals", HISTORY):
+        for swept in self._sweeper.orphans("segments", "coresets", "originals", HISTORY):
             yield _files_gone(swept)
 
     def _pruned(self, cut: PruneCutoff, why: Literal["limits", "disk_space"]) -> Iterator[PruneStep]:

@@ -15,7 +15,7 @@ from indexer.jobs.backup_store import BackupError, BackupStore, FolderStore
 from indexer.jobs.object_store import ObjectStore
 from indexer.s3 import S3Location
 
-_FOLDERS = ("segments", "originals", "inspections")  # of a data folder: what a backup may hold
+_FOLDERS = ("segments", "coresets", "originals", "inspections")  # of a data folder: what a backup may hold
 _FILES = ".files.gz"  # ends the name of what is written last
 _UNREADABLE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
 

@@ -18,7 +18,7 @@ FORMAT = 1  # of the folder: raised when an older version could not serve it
 ENCODER = "encoder"  # folder of a local encoder's files
 CONVERTED = "converted"  # folder of what other runtimes than torch take
 CATALOGUE = "catalogue.sqlite"
-SEGMENTS, ORIGINALS = "segments", "originals"
+SEGMENTS, CORESETS, ORIGINALS = "segments", "coresets", "originals"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -104,7 +104,8 @@ def no_manifest(source: object) -> ExportError:
 def _checked(path: str, file: ExportedFile) -> ExportedFile:
     """A file that a manifest names. ValueError where it would lie outside the export."""
     parts = PurePosixPath(path).parts
-    if parts[:1] not in [(name,) for name in (CATALOGUE, SEGMENTS, ORIGINALS, ENCODER, CONVERTED)] or ".." in parts:
+    folders = (SEGMENTS, CORESETS, ORIGINALS, ENCODER, CONVERTED)
+    if parts[:1] not in [(name,) for name in (CATALOGUE, *folders)] or ".." in parts:
         raise ValueError(f"it names {path}")
     if not _DIGEST.fullmatch(file.sha256):
         raise ValueError(f"{path} has no checksum")
@@ -135,7 +136,7 @@ def data_folder_of(folder: Path) -> Iterator[Path]:
         data = Path(temporary)
         shutil.copyfile(folder / CATALOGUE, data / CATALOGUE)
         (data / ORIGINALS).symlink_to((folder / ORIGINALS).resolve())
-        for name in (SEGMENTS, CONVERTED):
+        for name in (SEGMENTS, CORESETS, CONVERTED):
             (data / name).mkdir()
             for file in (folder / name).iterdir() if (folder / name).is_dir() else ():
                 (data / name / file.name).symlink_to(file.resolve())

@@ -94,7 +94,7 @@ class ReencodeJob:
                 except MemoryIncomplete:
                     continue  # references were added since: encode those too
         self._catalogue.memories.retire(self._old.id)
-        for _ in self._sweeper.orphans("segments"):
+        for _ in self._sweeper.orphans("segments", "coresets"):
             pass
         references = sum(category.references for category in self._catalogue.categories.list())
         same_encoder = self._old.fingerprint == self._new.fingerprint

@@ -21,10 +21,11 @@ def restore(
 ) -> BackupReport:
     """Put a backup, the newest or the one named, into an empty data folder and an empty database, of either kind.
 
-    Every file is checked on its way; those that are damaged or missing are reported, and the rest is restored. The
-    catalogue is filled last, in one transaction: an interrupted restore can be run again and has restored nothing until
-    then. A backup by an older version is migrated then. What is restored is an installation of its own: it gets a new
-    catalogue id. BackupError, ObjectStorageError, CatalogueError and OSError when nothing is.
+    Every file is checked on its way; those that are damaged or missing are reported, and the rest is restored. Coresets
+    whose files are not restored are asked for again. The catalogue is filled last, in one transaction: an interrupted
+    restore can be run again and has restored nothing until then. A backup by an older version is migrated then. What is
+    restored is an installation of its own: it gets a new catalogue id. BackupError, ObjectStorageError, CatalogueError
+    and OSError when nothing is.
     """
     archive = Archive(source)
     chosen = archive.choose(name)
@@ -50,6 +51,10 @@ def restore(
         reread_encodings(folder, catalogue)
         pair(folder, catalogue, uuid.uuid4().hex)
         catalogue.dump.note_restored(chosen, len(saved))
+        with catalogue.dump.state() as state:
+            coresets = [file.path for file in state.files() if file.path.startswith("coresets/")]
+        not_restored = [path for path in coresets if not (folder.root / path).is_file()]  # nor saved, perhaps
+        catalogue.coresets.request_again([path.removeprefix("coresets/") for path in not_restored])
         segments = [path.removeprefix("segments/") for path in lost if path.startswith("segments/")]
         unserved = catalogue.dump.count_in(segments)
     finally:

@@ -17,6 +17,7 @@ from indexer.encoders.base import FeatureSpace
 from indexer.memory import MemoryBank
 from indexer.references.snapshot_loader import SnapshotLoader
 from indexer.search import BestMatch, PatchMatches, PatchQuery, PatchSearchEngine
+from indexer.storage.coreset_store import CoresetStore
 from indexer.storage.segment_store import SegmentStore
 
 
@@ -66,7 +67,8 @@ class ReferenceShard:
         empty = MemoryBank.empty(FeatureSpace.from_json(record.space_json), record.codec, mapped=bool(mmap_codes))
         segments = SegmentStore(folder.root / "segments", folder.lock)
         self._category = shard.category
-        self._loader = SnapshotLoader(catalogue, segments, empty, record.id, mmap_codes, shard)
+        coresets = CoresetStore(folder.root / "coresets", folder.lock)
+        self._loader = SnapshotLoader(catalogue, segments, coresets, empty, record.id, mmap_codes, shard)
         self._loader.refresh()
         self._indexed = _IdIndex.of(self._loader.published.memory)
 

@@ -29,6 +29,7 @@ from indexer.references.compaction import Compactor
 from indexer.references.segment_writer import write_segment
 from indexer.references.snapshot_loader import PublishedState, SnapshotLoader
 from indexer.references.source_image import SourceImage, to_new_reference
+from indexer.storage.coreset_store import CoresetStore
 from indexer.storage.image_store import ImageStore
 from indexer.storage.lock import StoreLock
 from indexer.storage.orphans import OrphanDeleter
@@ -77,7 +78,8 @@ class ReferenceStore:
         )
         self._segments = SegmentStore(folder.root / "segments", self._files)
         self._originals = ImageStore(folder.root / "originals", self._files)
-        self._loader = SnapshotLoader(catalogue, self._segments, memory, memory_id, mmap_codes)
+        self._coresets = CoresetStore(folder.root / "coresets", self._files)
+        self._loader = SnapshotLoader(catalogue, self._segments, self._coresets, memory, memory_id, mmap_codes)
         self._compactor = Compactor(catalogue, self._segments, self._loader, self._files, self._orphans)
 
     @classmethod
@@ -120,7 +122,7 @@ class ReferenceStore:
             )
         empty = MemoryBank.empty(space, record.codec, mapped=bool(mmap_codes))
         reference_store = cls(folder, catalogue, empty, record.id, mmap_codes)
-        for _ in reference_store._orphans.orphans("segments"):
+        for _ in reference_store._orphans.orphans("segments", "coresets"):
             pass  # images may be many: pruning looks for those, in the background
         reference_store._loader.refresh(patience=0.0)
         return reference_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -16,6 +16,7 @@ import torch
 
 from indexer.catalogue.catalogue import Catalogue
 from indexer.domain.category import CategorySettings
+from indexer.domain.coreset import CoresetContent
 from indexer.domain.errors import CorruptSegmentError
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.profile import Profile
@@ -23,6 +24,7 @@ from indexer.domain.snapshot import MemoryRecord, PlacedReference, SegmentRows, 
 from indexer.encoders.base import FeatureSpace
 from indexer.memory import EncodedReferences, MemoryBank, join
 from indexer.memory.capacity import exceeds_memory
+from indexer.storage.coreset_store import CoresetStore
 from indexer.storage.segment_store import Segment, SegmentStore
 
 _LOAD_BATCH = 64  # references of small segments entered into the memory at once: larger copies cost twice the time
@@ -68,12 +70,14 @@ class SnapshotLoader:
     Codes are in memory, or in mapped segments: `mmap_codes` says which; None for memory until they take more than half
     of it. Segments that are mapped when a folder is opened are verified by `verify_mapped`, all others before they are
     published. After a compaction the memory is mapped anew, or the files that it replaced would take room on the disk.
+    References that a coreset stands for are mapped in any case: only leave-one-out searches read them.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
         segments: SegmentStore,
+        coresets: CoresetStore,
         memory: MemoryBank,
         memory_id: int,
         mmap_codes: bool | None = None,
@@ -82,6 +86,8 @@ class SnapshotLoader:
         """shard: load its references only."""
         self._catalogue = catalogue
         self._segments = segments
+        self._coresets = coresets
+        self._unusable = set[int]()  # ids of coresets that cannot be searched: damaged, or references are gone
         self._mmap_codes = mmap_codes
         self._shard = shard
         self._published = PublishedState(memory, memory_id)
@@ -217,45 +223,112 @@ class SnapshotLoader:
 
     def _loaded(self, now: PublishedState, changes: SnapshotDelta, patience: float) -> PublishedState:
         """`now` with these changes. Whatever is raised, `now` stays as it was and can be brought up again."""
-        if self._has_to_be_mapped(now, changes):
+        mapped = now.memory.mapped or self._exceeds_memory(now, changes)
+        if now.memory.rows and (mapped != now.memory.mapped or self._has_to_be_loaded_anew(now, changes)):
             whole = self._changes_since(0, now.memory_id)
             if whole.active == changes.active:  # else it was switched meanwhile: the next refresh looks anew
-                empty = MemoryBank.empty(now.memory.space, now.memory.codec.name, mapped=True)
-                now, changes = replace(now, memory=empty, corrupt_segments=()), whole
+                now, changes = replace(now, memory=_emptied(now.memory, mapped), corrupt_segments=()), whole
+        elif mapped != now.memory.mapped:
+            now = replace(now, memory=_emptied(now.memory, mapped))
         opened = set[str]()
         if now.memory.version == 0:
             suspected = {damage.name for damage in self._published.corrupt_segments}
             opened = {rows.segment.name for rows in changes.added} - suspected
+        coresets = {} if now.memory.rows else self._read_coresets(changes)
         try:
-            memory, damaged, mapped = self._entered(now, changes, patience, opened)
+            memory, damaged, files = self._entered(now, changes, patience, opened, coresets)
             memory = memory.without_references(changes.removed, changes.version)
             settings = self._catalogue.categories.settings()
             profiles = self._catalogue.references.profiles()
         except BaseException:
             now.memory.discard_later()
             raise
-        if not memory.mapped and _holds_many_removed(memory):
+        memory = self._with_coresets(memory, changes, coresets)
+        if not files and _holds_many_removed(memory):
             try:
                 memory = _without_removed(memory)
             except (OSError, MemoryError) as error:  # it only costs room: the next change tries again
                 log.warning("the memory of removed references is not freed: %s", error)
-        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged, mapped)
+        return PublishedState(memory, now.memory_id, settings, profiles, changes.version, damaged, files)
 
-    def _has_to_be_mapped(self, now: PublishedState, changes: SnapshotDelta) -> bool:
-        """Whether the memory is to be mapped from the start: for the first time, or anew."""
-        if not now.memory.mapped:
-            added = sum(rows.segment.size * len(rows.rows) // rows.segment.count for rows in changes.added)
-            resident = now.memory.code_bytes
-            return self._mmap_codes is None and exceeds_memory(resident + added, resident)
-        in_use = {usage.segment.name for usage in self._catalogue.segments.of(now.memory_id)} if now.mapped else set()
+    def _exceeds_memory(self, now: PublishedState, changes: SnapshotDelta) -> bool:
+        """Whether the codes in memory are to be mapped from now on. Those that a coreset stands for are anyway."""
+        if self._mmap_codes is not None:
+            return False
+        usable = {record.category: record for record in changes.coresets if record.id not in self._unusable}
+        held, added = dict.fromkeys(usable, 0), 0
+        for rows in changes.added:
+            size = rows.segment.size // rows.segment.count
+            for row in rows.rows:
+                added += size
+                if row.category in held:
+                    held[row.category] += size
+        for category, record in usable.items():
+            result = record.result
+            if result is not None:
+                added += min(0, result.file.size - held[category])
+        resident = now.memory.code_bytes
+        return exceeds_memory(resident + added, resident)
+
+    def _has_to_be_loaded_anew(self, now: PublishedState, changes: SnapshotDelta) -> bool:
+        """Whether entering changes would keep what nobody needs: files that were replaced, codes of removed references
+        beside mapped ones, or those that a new coreset stands for.
+        """
+        known = {coreset.id for coreset in now.memory.coresets.values()} | self._unusable
+        if any(record.id not in known for record in changes.coresets):
+            return True
+        if not now.mapped:
+            return False
+        in_use = {usage.segment.name for usage in self._catalogue.segments.of(now.memory_id)}
         return _holds_many_removed(now.memory) or not now.mapped.keys() <= in_use
 
+    def _read_coresets(self, changes: SnapshotDelta) -> dict[str, tuple[int, CoresetContent]]:
+        """The coresets that can be searched, by category, with their ids."""
+        usable = {}
+        live: dict[str, set[int]] = {}
+        for segment_rows in changes.added:
+            for row in segment_rows.rows:
+                live.setdefault(row.category, set()).add(row.reference_id)
+        for record in changes.coresets:
+            if record.result is None or record.id in self._unusable:
+                continue
+            try:
+                content = self._coresets.read(record.result.file)
+            except (CorruptSegmentError, OSError) as error:
+                log.error("the coreset of %s cannot be read, its references are searched: %s", record.category, error)
+                self._unusable.add(record.id)
+                continue
+            of_part = self._shard is not None and self._shard.count > 1
+            if of_part or live.get(record.category, set()).issuperset(content.references):
+                usable[record.category] = record.id, content
+        return usable
+
+    def _with_coresets(
+        self, memory: MemoryBank, changes: SnapshotDelta, coresets: Mapping[str, tuple[int, CoresetContent]]
+    ) -> MemoryBank:
+        """The snapshot with coresets that were read, and without those that were dropped."""
+        for category, (coreset_id, content) in coresets.items():
+            try:
+                memory = memory.with_coreset(category, coreset_id, content, self._shard)
+            except ValueError as error:  # references that cannot be served, for example
+                log.error("%s: its references are searched", error)
+        recorded = {record.id for record in changes.coresets}
+        dropped = [category for category, coreset in memory.coresets.items() if coreset.id not in recorded]
+        memory = memory.without_coresets(dropped)
+        self._unusable = recorded - {coreset.id for coreset in memory.coresets.values()}
+        return memory
+
     def _entered(
-        self, now: PublishedState, changes: SnapshotDelta, patience: float, opened: Collection[str]
+        self,
+        now: PublishedState,
+        changes: SnapshotDelta,
+        patience: float,
+        opened: Collection[str],
+        coresets: Mapping[str, tuple[int, CoresetContent]],
     ) -> tuple[MemoryBank, tuple[CorruptSegmentError, ...], dict[str, bool]]:
         """The snapshot with the rows that were added; the segments, of before too, that are damaged; those mapped.
 
-        opened: the names of segments that are mapped without being verified.
+        opened: the names of segments that are mapped without being verified. coresets: their references are mapped.
         """
         # The same references come again under another geometry: their earlier rows go first.
         memory = now.memory.without_references(changes.reencoded, now.memory.version)
@@ -266,31 +339,40 @@ class SnapshotLoader:
         parts: list[EncodedReferences] = []
         ids: list[int] = []
         categories: list[str] = []
-        for segment_rows in changes.added:
+
+        def enter(in_place: bool) -> None:
+            nonlocal memory, parts, ids, categories
+            if ids:
+                memory = memory.with_references(ids, categories, join(parts), changes.version, in_place=in_place)
+            parts, ids, categories = [], [], []
+
+        in_place = memory.mapped
+        for segment_rows, map_rows in _split(changes.added, memory.mapped, coresets):
             name = segment_rows.segment.name
-            loaded = self._parts(segment_rows, now, patience, verify=name not in opened)
+            loaded = self._parts(segment_rows, now, patience, mapped=map_rows, verify=name not in opened)
             if isinstance(loaded, CorruptSegmentError):
                 damaged[name] = loaded
                 continue
-            if memory.mapped:
+            if map_rows:
                 mapped[name] = now.mapped.get(name, False) or name not in opened
             for rows, part in loaded:
-                if ids and (memory.mapped or len(ids) >= _LOAD_BATCH or part.grid != parts[-1].grid):
-                    memory = memory.with_references(ids, categories, join(parts), changes.version)
-                    parts, ids, categories = [], [], []
+                full = in_place or len(ids) >= _LOAD_BATCH
+                if ids and (full or map_rows != in_place or part.grid != parts[-1].grid):
+                    enter(in_place)
+                in_place = map_rows
                 parts.append(part)
                 ids += [row.reference_id for row in rows]
                 categories += [row.category for row in rows]
-        memory = memory.with_references(ids, categories, join(parts), changes.version) if ids else memory
+        enter(in_place)
         return memory, tuple(damaged.values()), mapped
 
     def _parts(
-        self, rows: SegmentRows, now: PublishedState, patience: float, *, verify: bool
+        self, rows: SegmentRows, now: PublishedState, patience: float, *, mapped: bool, verify: bool
     ) -> list[_Part] | CorruptSegmentError:
         """Some rows with their features, or why they cannot be served."""
         try:
             # Another process may have compacted the segment since we asked where its rows are.
-            read = partial(self._loaded_or_moved, rows, now, verify=verify)
+            read = partial(self._loaded_or_moved, rows, now, mapped=mapped, verify=verify)
             return self._with_patience(rows.segment.name, patience, read)
         except CorruptSegmentError as damage:
             return damage
@@ -308,9 +390,9 @@ class SnapshotLoader:
         self._failing_since.pop(name, None)
         return result
 
-    def _loaded_or_moved(self, rows: SegmentRows, now: PublishedState, *, verify: bool) -> list[_Part]:
+    def _loaded_or_moved(self, rows: SegmentRows, now: PublishedState, *, mapped: bool, verify: bool) -> list[_Part]:
         try:
-            if now.memory.mapped:
+            if mapped:
                 return list(self._mapped(rows, now.memory, verify=verify))
             return [(rows.rows, self.read(rows, now.memory))]
         except CorruptSegmentError:
@@ -363,9 +445,27 @@ def _fitting(segment: Segment, name: str, memory: MemoryBank) -> EncodedReferenc
     return EncodedReferences(segment.global_descriptors, segment.codes, memory.codec.name, header.grid)
 
 
+def _split(
+    added: Sequence[SegmentRows], mapped: bool, coresets: Mapping[str, tuple[int, CoresetContent]]
+) -> Iterator[tuple[SegmentRows, bool]]:
+    """The rows of every segment, with whether they are mapped: all, or those that a coreset stands for."""
+    covered = {name: set(content.references.tolist()) for name, (_, content) in coresets.items()}
+    for segment_rows in added:
+        parts: dict[bool, list[PlacedReference]] = {False: [], True: []}
+        for row in segment_rows.rows:
+            parts[mapped or row.reference_id in covered.get(row.category, ())].append(row)
+        for in_place, rows in parts.items():
+            if rows:
+                yield SegmentRows(segment_rows.segment, tuple(rows)), in_place
+
+
+def _emptied(memory: MemoryBank, mapped: bool) -> MemoryBank:
+    return MemoryBank.empty(memory.space, memory.codec.name, mapped=mapped)
+
+
 def _holds_many_removed(memory: MemoryBank) -> bool:
-    """Whether the rows of removed references are worth being freed."""
-    return memory.rows > 2 * len(memory) + _MAX_REMOVED
+    """Whether rows that nothing reads any more are worth being freed."""
+    return memory.removed > len(memory) + _MAX_REMOVED
 
 
 def _described(memory: MemoryRecord) -> str:

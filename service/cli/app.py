@@ -7,6 +7,7 @@ import typer
 from indexer.cli.index import index
 from service.cli import encoders, geometry, keys
 from service.cli.backup import backup, restore, verify
+from service.cli.condense import condense
 from service.cli.evaluate import HELP, evaluate
 from service.cli.export import export
 from service.cli.migrate import migrate
@@ -24,6 +25,7 @@ app.command()(serve)
 app.command()(export)
 app.command()(index)
 app.command()(rebuild)
+app.command()(condense)
 app.command()(migrate)
 app.command()(prune)
 app.command(help=HELP)(evaluate)

@@ -91,13 +91,14 @@ def verify(
     """Verify every segment, image and map against the catalogue, online; or every file of a backup.
 
     Of a data folder, also print for each category how far the codec moves its scores at most: the largest error of its
-    stored patches.
+    stored patches; and how far its coreset does, where it has one.
 
     Exit code: 0 no problems; 1 problems, one line each; 2 verification is not possible.
 
     Example:  touchstone verify --backup /mnt/backup
     """
     from indexer.jobs.code_errors import code_errors
+    from indexer.jobs.coreset_bounds import coreset_bounds
     from indexer.jobs.verify import verify as run
     from indexer.jobs.verify import verify_backup
     from indexer.progress import progress
@@ -109,11 +110,19 @@ def verify(
         report = shown.task("files").reach
         done = run(_existing(settings), report) if saved is None else verify_backup(location_of(saved), report, name)
         errors = code_errors(_existing(settings), shown.task("codes").reach) if saved is None else None
+        bounds = coreset_bounds(_existing(settings), shown.task("coresets").reach) if saved is None else ()
     which = f"backup {done.name}: " if saved is not None else ""
     if errors is not None:
         for of in errors.categories:
             by_layer = ", ".join(f"{layer} {_at_most(error)}" for layer, error in of.by_layer.items())
             print(f"{of.category}: {errors.codec} codes move no score by more than {_at_most(of.largest)} ({by_layer})")
+    for bound in bounds:
+        if bound.by_layer is None:
+            print(f"{bound.category}: its coreset is not searched: references that it stands for are gone")
+            continue
+        by_layer = ", ".join(f"{layer} {_at_most(radius)}" for layer, radius in bound.by_layer.items())
+        largest = _at_most(max(bound.by_layer.values()))
+        print(f"{bound.category}: {bound.described} raise no score by more than {largest} ({by_layer})")
     _print_report(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
 

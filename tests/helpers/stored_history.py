@@ -129,10 +129,10 @@ class History(NamedTuple):
         )
 
     def files(self) -> set[str]:
-        """Every file of the history and of images."""
+        """Every file of the history, of images and of coresets."""
         return {
             str(path.relative_to(self.data))
-            for room in ("inspections", "originals")
+            for room in ("inspections", "originals", "coresets")
             for path in (self.data / room).rglob("*")
             if path.is_file()
         }

@@ -12,7 +12,7 @@ from indexer.domain.errors import SchemaMismatch
 if TYPE_CHECKING:  # only a migration needs it: a command that opens the catalogue should not wait for its import
     from alembic.config import Config
 
-NEEDED = "0020"  # the newest revision in migrations/versions
+NEEDED = "0021"  # the newest revision in migrations/versions
 
 
 def is_empty(engine: Engine) -> bool:

@@ -246,7 +246,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
                 connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql LIKE '%WHERE%'").scalars().all()
             )
             counted = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'")
-            assert {"category", "memory", "reference"} <= set(counted.scalars())
+            assert {"category", "coreset", "memory", "reference"} <= set(counted.scalars())
         else:
             indexes = (
                 connection.exec_driver_sql("SELECT indexdef FROM pg_indexes WHERE position('WHERE' IN indexdef) > 0")
@@ -260,6 +260,8 @@ def test_the_migrations_make_exactly_the_tables_of_the_models_and_take_them_back
             "active",
             "active",
             "label IS NOT NULL",
+            "name IS NOT NULL",
+            "name IS NULL",
             "promoted_reference_id IS NOT NULL",
             "removed_at IS NULL",
             "removed_at IS NULL",

@@ -174,14 +174,16 @@ def test_what_crashes_left_is_found_by_looking_at_every_file(history: History) -
     orphan = history.folder.originals.write(image(9), ".png")
     cut_short = history.folder.originals.path(orphan, ".png").with_name(f"{orphan}.png.0123.tmp")
     cut_short.write_bytes(b"half")
+    (history.data / "coresets").mkdir()
+    (history.data / "coresets" / f"{'0' * 32}.coreset").write_bytes(b"left")
     for name in (f"{inspection(9).id}.png", f"{inspection(9).id}.jpg", f"{inspection(0).id}.png"):
         (history.data / "inspections" / name).write_bytes(b"left")
     needed = history.needed()
-    assert len(history.files() - needed) == 5
+    assert len(history.files() - needed) == 6
     steps = list(history.pruner().delete_orphans())
     assert history.files() == needed
-    assert sum(step.amount.count for step in steps) == 5
-    assert sum(step.amount.bytes for step in steps) == IMAGE + 4 * 4
+    assert sum(step.amount.count for step in steps) == 6
+    assert sum(step.amount.bytes for step in steps) == IMAGE + 5 * 4
 
 
 def test_when_room_is_short_the_oldest_images_of_good_parts_go_first_and_defects_stay(
@@ -293,5 +295,5 @@ def test_pruning_queries_use_indexes(tmp_path: Path) -> None:
             if statement.startswith(("SELECT", "UPDATE inspection"))
         ]
     engine.dispose()
-    assert len(plans) == 21
+    assert len(plans) == 22
     assert [plan for plan in plans if "INDEX" not in plan] == []

@@ -22,6 +22,7 @@ from indexer.jobs.checked_files import write_pieces
 from indexer.jobs.restore import restore
 from indexer.jobs.verify import verify, verify_backup
 from indexer.references.reference_store import ReferenceStore
+from tests.helpers.coreset_files import condense
 from tests.helpers.data_folder_process import StoreParts
 from tests.helpers.postgres_server import PostgresServer
 from tests.helpers.random_features import feature_space
@@ -162,6 +163,39 @@ def test_images_of_references_that_can_be_restored_are_saved(tmp_path: Path) -> 
     assert backup(DataFolder.existing(tmp_path / "data", url_of(tmp_path)), saved, quiet).damaged == ()
     restore(saved, tmp_path / "again", f"sqlite:///{tmp_path}/new.sqlite", quiet)
     assert len(list((tmp_path / "again" / "originals").glob("*/*/*"))) == 2
+    folder.catalogue.close()
+
+
+@pytest.mark.parametrize("lost", ["nothing", "its copy", "it, before the backup"])
+def test_a_coreset_is_saved_and_asked_for_again_when_it_is_lost(tmp_path: Path, database: str, lost: str) -> None:
+    data, saved, again = tmp_path / "data", tmp_path / "saved", tmp_path / "again"
+    folder = StoreParts.open(data, database)
+    folder.append("bolt", [b"one"])
+    name = f"coresets/{condense(data, folder.catalogue, 'bolt').name}"
+    if lost == "it, before the backup":
+        (data / name).unlink()
+    damaged = () if lost != "it, before the backup" else (f"{name}: missing",)
+    assert verify(DataFolder.existing(data, database), quiet).damaged == damaged
+    assert backup(DataFolder.existing(data, database), saved, quiet).damaged == damaged
+    if lost == "its copy":
+        spoil(saved / "files" / name, same_size=True)
+        damaged = (f"{name}: damaged",)
+        assert verify_backup(saved, quiet).damaged == damaged
+    done = restore(saved, again, f"sqlite:///{tmp_path}/new.sqlite", quiet)
+    assert (done.damaged, done.unserved) == (damaged if lost == "its copy" else (), 0)
+    place = DataFolder.existing(again, f"sqlite:///{tmp_path}/new.sqlite")
+    assert verify(place, quiet).damaged == ()
+    restored = StoreParts.open(again, f"sqlite:///{tmp_path}/new.sqlite").catalogue
+    [before], [after] = folder.catalogue.coresets.of("bolt"), restored.coresets.of("bolt")
+    if lost == "nothing":
+        assert after == before
+        assert (again / name).read_bytes() == (data / name).read_bytes()
+        (again / name).write_bytes(b"")
+        assert verify(place, quiet).damaged == (f"{name}: damaged",)
+    else:
+        assert (after.target, after.result, restored.coresets.finished(folder.memory.id)) == (before.target, None, ())
+        assert restored.coresets.requested() == (after,)
+    restored.close()
     folder.catalogue.close()
 
 

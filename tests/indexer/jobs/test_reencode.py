@@ -21,6 +21,7 @@ from indexer.scoring.scoring import score_image
 from indexer.search import TorchEngine
 from tests.helpers import commands
 from tests.helpers.commands import opened, small_encoder, started, touchstone
+from tests.helpers.coreset_files import condense
 from tests.helpers.part_folders import folder_of
 from tests.helpers.part_images import part
 
@@ -52,6 +53,15 @@ def test_a_rebuilt_memory_is_what_indexing_with_the_new_encoder_gives(indexed: P
     assert len(list((indexed / "segments").iterdir())) == 2, "one of each category, and none of the old memory"
     switched = reference_store.catalogue.audit.entries(action="memory.switched").items[0]
     assert switched.actor == f"command of user {os.getuid()}"
+    reference_store.close()
+
+
+def test_a_rebuild_to_another_memory_undoes_condensing(indexed: Path) -> None:
+    reference_store = opened(indexed)
+    condense(indexed, reference_store.catalogue, "disc")
+    assert touchstone("rebuild", data=indexed, CROP="96").exit_code == 0
+    assert reference_store.catalogue.coresets.of("disc") == ()
+    assert list((indexed / "coresets").iterdir()) == []
     reference_store.close()
 
 

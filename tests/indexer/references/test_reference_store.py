@@ -12,6 +12,7 @@ from indexer.domain.errors import CatalogueMismatch, MemoryInactive, StorageFull
 from indexer.memory import Codec, EncodedReferences
 from indexer.references.reference_store import ReferenceStore
 from indexer.references.source_image import SourceImage
+from tests.helpers.coreset_files import condense
 from tests.helpers.random_features import feature_space, random_features
 
 SPACE = feature_space()
@@ -60,16 +61,19 @@ def test_files_are_not_deleted_for_a_catalogue_that_is_empty(tmp_path: Path, sta
     assert all(path.is_file() for path in kept)
 
 
-def test_a_reference_store_opens_without_looking_at_images_and_sweeps_segments(tmp_path: Path) -> None:
+def test_a_reference_store_opens_without_looking_at_images_and_sweeps_segments_and_coresets(tmp_path: Path) -> None:
     reference_store = ReferenceStore.open(tmp_path, SPACE)
     add(reference_store, b"one")
     left = tmp_path / "segments" / f"{'0' * 32}.segment"
     left.write_bytes(b"left")
+    replaced, coreset = (condense(tmp_path, reference_store.catalogue, "bolt").name for _ in range(2))
+    assert files(tmp_path, "coresets") == {replaced, coreset}
     image = orphan(tmp_path)
     reopened = ReferenceStore.open(tmp_path, SPACE)
     assert len(reopened.memory) == 1
     assert image.is_file(), "the history's pruning looks for it, in the background"
     assert not left.exists()
+    assert files(tmp_path, "coresets") == {coreset}
     reopened.close()
     reference_store.close()
 

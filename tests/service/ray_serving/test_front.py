@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,27 @@ def test_answers_problems_and_metrics_equal_those_of_a_single_process_also_from_
             here := sharded.client.get("/readyz").json()
         ).keys()
         assert (ready["version"], ready["references"]) == (here["version"], here["references"])
+
+
+def test_a_condensed_category_is_searched_alike_also_in_shards(
+    server: ServerProcess, sharded: ServerProcess, data: Path, shared: dict[str, str]
+) -> None:
+    before = answers(server)
+
+    def in_use(process: ServerProcess) -> bool:
+        view = process.client.get("/categories/plate").json()
+        return (view["coreset"] or {}).get("state") == "in use" and view["calibration"]["state"] == "ready"
+
+    with ServerProcess(data, BATCH_SIZE="1", **shared).wait_until_live() as alone:
+        assert server.client.put("/categories/plate/coreset", json={"share": 0.4}).status_code == 200
+        for process in (server, sharded, alone):
+            eventually(partial(in_use, process), "the coreset is not searched", 120)
+        seen = answers(alone)
+        assert seen != before
+        assert [result["verdict"] for result in seen] == [result["verdict"] for result in before]
+        assert answers(server) == seen
+        assert answers(sharded) == seen
+    assert server.client.delete("/categories/plate/coreset").status_code < 300
 
 
 def test_beyond_its_queue_requests_are_refused_and_a_replica_killed_meanwhile_costs_no_answer(
