@@ -28,6 +28,7 @@ from service.http.query_parameters import check_query_parameters
 from service.routes import (
     admin,
     categories,
+    coresets,
     datasets,
     detect,
     geometry,
@@ -122,6 +123,7 @@ def api_routes(*, open_access: bool) -> list[BaseRoute]:
         detect,
         references,
         categories,
+        coresets,
         labelled_sets,
         tuning,
         preview,

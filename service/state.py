@@ -26,6 +26,7 @@ from service.auth.api_key_cache import ApiKeyCache
 from service.auth.identity_provider import IdentityProvider
 from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
+from service.background.condensing import Condensing
 from service.background.criteria import CurrentCriteria
 from service.background.inspection_stream import InspectionStream
 from service.background.pruning import Pruning
@@ -76,6 +77,7 @@ class AppState:
     onboarding_decoder: Decoder
     calibrations: CalibrationManager
     adaptations: Adaptations
+    condensing: Condensing
     detection_jobs: DetectionJobs
     metrics: Metrics
     tracing: Tracing
@@ -127,6 +129,7 @@ class AppState:
         resources = InferenceResources(worker, encoder, engine, reference_store, preprocess, settings.image_limits)
         calibrations = CalibrationManager(worker, engine, reference_store)
         adaptations = Adaptations(resources, calibrations)
+        condensing = Condensing(resources, calibrations)
         under_way = settings.batch_size * backend.concurrent_batches
         detecting = _in_flight_limits(settings, settings.queue_size + under_way, lambda: worker.retry_after)
         onboarding = _in_flight_limits(settings, settings.onboarding_queue_size, lambda: _ONBOARDING_RETRY_SECONDS)
@@ -148,6 +151,7 @@ class AppState:
             api_keys=api_keys,
             calibrations=calibrations,
             adaptations=adaptations,
+            condensing=condensing,
             pruning=pruning,
             inspection_stream=inspection_stream,
             station_frames=station_frames,
@@ -165,6 +169,7 @@ class AppState:
             onboarding_decoder=onboarding_decoder,
             calibrations=calibrations,
             adaptations=adaptations,
+            condensing=condensing,
             detection_jobs=DetectionJobs(engine, CurrentCriteria(calibrations, adaptations).of),
             metrics=metrics,
             tracing=tracing,

@@ -34,26 +34,31 @@ T = TypeVar("T")
 class CalibrationBasis:
     """What a calibration depends on: the category's live references, how they are encoded and how they are scored.
 
-    geometry: of the category; None for the memory's own, which categories had before each had one of its own.
+    geometry: of the category; None for the memory's own, which categories had before each had one of its own. coreset:
+    the id of the one that is searched.
     """
 
     references: tuple[int, ...]
     codec: str
     settings: ScoringSettings
     geometry: InputGeometry | None
+    coreset: int | None
 
     @classmethod
     def of(cls, memory: MemoryBank, category: str, settings: ScoringSettings) -> CalibrationBasis:
         """As a snapshot has it now."""
         references = tuple(sorted(memory.ids[memory.rows_of(category)].tolist()))
-        return cls(references, memory.codec.name, settings, _own_geometry(memory, category))
+        geometry, coreset = _own_geometry(memory, category), _searched_coreset(memory, category)
+        return cls(references, memory.codec.name, settings, geometry, coreset)
 
     @property
     def key(self) -> str:
         """A name of 16 characters, the same in every process."""
-        facts = [self.references, self.codec, asdict(self.settings)]
+        facts: list[object] = [self.references, self.codec, asdict(self.settings)]
         if self.geometry is not None:
             facts.append(self.geometry.to_json())
+        if self.coreset is not None:
+            facts.append(self.coreset)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @cached_property
@@ -63,7 +68,7 @@ class CalibrationBasis:
 
     def is_of(self, result: LeaveOneOut) -> bool:
         """Whether these leave-one-out results are the ones it needs."""
-        same = (result.k, result.rho) == (self.settings.k, self.settings.rho)
+        same = (result.k, result.rho, result.coreset) == (self.settings.k, self.settings.rho, self.coreset)
         return same and tuple(result.ids.tolist()) == self.references
 
 
@@ -94,6 +99,7 @@ class CalibrationManager:
         self._reference_store = reference_store
         self._finished: dict[str, tuple[CalibrationBasis, Calibration]] = {}
         self._foreseen: dict[str, tuple[CalibrationBasis, Calibration]] = {}
+        self._of_references: dict[str, tuple[CalibrationBasis, Calibration]] = {}  # while a coreset is searched
         self._unsaved: dict[str, _Unsaved] = {}
         self._progress: dict[str, float] = {}
 
@@ -101,21 +107,26 @@ class CalibrationManager:
         """The latest finished calibration, even if references have come or gone since.
 
         None of another geometry, and none of which all references are gone: a category that was removed and has been
-        created anew under its name is another product.
+        created anew under its name is another product. Scores in a coreset are higher than among all references: where
+        there is one of what is searched now, it counts before others.
         """
         memory = self._reference_store.memory
-        geometry, rows = _own_geometry(memory, category), memory.rows_of(category)
-        for result in (self._finished.get(category), self._foreseen.get(category)):
-            if result is None or result[0].geometry != geometry:
-                continue
-            if not result[0].members or any(reference in result[0].members for reference in memory.ids[rows]):
-                return result[1]
-        return None
+        geometry, ids = _own_geometry(memory, category), memory.ids[memory.rows_of(category)].tolist()
+        searched = _searched_coreset(memory, category)
+        usable = [
+            result
+            for results in (self._finished, self._foreseen, self._of_references)
+            if (result := results.get(category)) is not None
+            and result[0].geometry == geometry
+            and (not result[0].members or not result[0].members.isdisjoint(ids))
+        ]
+        chosen = next((result for result in usable if result[0].coreset == searched), usable[0] if usable else None)
+        return None if chosen is None else chosen[1]
 
     def foresee(self, memory: MemoryBank, category: str, settings: ScoringSettings, searched: LeaveOneOut) -> None:
-        """Make the calibration of a category under a geometry that it is about to get, for the moment that it does.
+        """Make the calibration of a category under a geometry, or in a coreset, that it is about to get.
 
-        memory: its references, encoded so. searched: among them.
+        It counts from the moment that it does. memory: its references, encoded so. searched: among them.
         """
         basis = CalibrationBasis.of(memory, category, settings)
         weighed = searched.balance_layers(memory.frame(category), settings)
@@ -143,7 +154,12 @@ class CalibrationManager:
         A category that cannot be calibrated keeps none of the others from it.
         """
         published = self._reference_store.published
-        by_category: tuple[dict[str, Any], ...] = self._finished, self._foreseen, self._unsaved
+        by_category: tuple[dict[str, Any], ...] = (
+            self._finished,
+            self._foreseen,
+            self._of_references,
+            self._unsaved,
+        )
         for values in by_category:
             for removed in values.keys() - published.settings.keys():
                 del values[removed]
@@ -183,8 +199,18 @@ class CalibrationManager:
         weighed = result.balance_layers(memory.frame(category), scoring)
         statistics = self._run(_measured(result, memory, category, weighed), memory, category, basis)
         if statistics is not None:
-            self._finished[category] = (basis, _calibration(category, version, basis, statistics, result, weighed))
-            self._foreseen.pop(category, None)
+            self._replace(category, basis, _calibration(category, version, basis, statistics, result, weighed))
+
+    def _replace(self, category: str, basis: CalibrationBasis, calibration: Calibration) -> None:
+        """Let a calibration be the latest. That of the references is for when the coreset is not searched any more."""
+        before, foreseen = self._finished.get(category), self._foreseen.get(category)
+        self._finished[category] = basis, calibration
+        if before is not None and before[0].coreset is None and basis.coreset is not None:
+            self._of_references[category] = before
+        elif basis.coreset is None:
+            self._of_references.pop(category, None)
+        if foreseen is not None and (foreseen[0].geometry, foreseen[0].coreset) == (basis.geometry, basis.coreset):
+            del self._foreseen[category]
 
     def _save(self, category: str) -> None:
         """Store the calibration in the catalogue; while that is unavailable, the calibration is used unstored."""
@@ -223,6 +249,12 @@ def _own_geometry(memory: MemoryBank, category: str) -> InputGeometry | None:
     """See `CalibrationBasis.geometry`."""
     geometry = memory.geometry_of(category)
     return None if geometry == memory.space.global_geometry else geometry
+
+
+def _searched_coreset(memory: MemoryBank, category: str) -> int | None:
+    """See `CalibrationBasis.coreset`."""
+    coreset = memory.searched_coreset(category, memory.frame(category).grid)
+    return None if coreset is None else coreset.id
 
 
 def _calibration(

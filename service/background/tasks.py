@@ -10,6 +10,7 @@ from service.background.adaptations import Adaptations
 from service.background.calibration_manager import CalibrationManager
 from service.background.catalogue_sync import CatalogueSync
 from service.background.compaction import Compaction
+from service.background.condensing import Condensing
 from service.background.criteria import CurrentCriteria
 from service.background.evaluations import Evaluations
 from service.background.geometry_changes import GeometryChanges
@@ -40,6 +41,7 @@ class BackgroundTasks:
     catalogue_sync: Task
     key_sync: Task
     geometry_changes: Task
+    condensing: Task
     evaluations: Task
     tuning: Task
     supervisor: Supervisor
@@ -54,6 +56,7 @@ class BackgroundTasks:
         api_keys: ApiKeyCache,
         calibrations: CalibrationManager,
         adaptations: Adaptations,
+        condensing: Condensing,
         pruning: Pruning,
         inspection_stream: InspectionStream,
         station_frames: StationFrames,
@@ -80,11 +83,13 @@ class BackgroundTasks:
         evaluator = Evaluations(resources, calibrations, criteria)
         tuner = SettingsTuner(resources, calibrations, criteria)
         geometry_changes = task("geometry", changes.round, seconds=refresh, max_seconds=30)
+        coresets = task("condensing", condensing.round, seconds=refresh, max_seconds=60)
         evaluations = task("evaluation", evaluator.round, seconds=_TEST_SET_SECONDS, max_seconds=60)
         tuning = task("tuning", tuner.round, seconds=_TEST_SET_SECONDS, max_seconds=60)
         # What only ever writes to the data folder: a service that is read-only does without.
         upkeep = (
             geometry_changes,
+            coresets,
             evaluations,
             tuning,
             task("pruning", pruning.round, seconds=pruning.pause),
@@ -103,4 +108,4 @@ class BackgroundTasks:
                 task("self-check", readiness.round, seconds=CHECK_SECONDS, max_seconds=CHECK_SECONDS, stalls_after=60),
             )
         )
-        return cls(catalogue_sync, key_sync, geometry_changes, evaluations, tuning, supervisor)
+        return cls(catalogue_sync, key_sync, geometry_changes, coresets, evaluations, tuning, supervisor)

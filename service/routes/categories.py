@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from indexer.domain.category import Category, SettingsChanges
+from indexer.domain.coreset import CoresetRecord
 from indexer.domain.drift import ALARM, DriftMartingale, DriftTest
 from indexer.domain.geometry import InputGeometry
 from indexer.domain.roi import RegionOfInterest
@@ -20,6 +22,7 @@ from service.http.problem_types import documented_problems
 from service.http.problems import to_problem
 from service.http.uploads import NoFields, documented_upload, read_upload
 from service.routes.calibration_view import calibration_view
+from service.routes.coreset_view import coreset_view
 from service.routes.dependencies import OnboardingLease, RestoredUntil, RestoreLimit, app_state
 from service.routes.geometry import geometry_choice
 from service.schemas.calibration import AlignmentView, DriftView, MartingaleView, ScoresResponse
@@ -40,6 +43,7 @@ from service.schemas.text import CategoryName
 from service.state import AppState
 from service.usecases import onboard
 from service.usecases.alignment import alignment_of
+from service.usecases.coresets import coresets_by_category
 from service.usecases.drift import drifting_parts
 from service.usecases.geometry import change_geometry, requested_geometry
 from service.usecases.settings import masked_region, settings_changes
@@ -56,9 +60,16 @@ async def categories(state: Annotated[AppState, Depends(app_state)]) -> Categori
     drifts = await asyncio.to_thread(state.reference_store.catalogue.calibrations.drifts)
     removed = await asyncio.to_thread(state.reference_store.catalogue.categories.removed)
     geometry_changes = await _geometry_changes(state)
+    coresets = await coresets_by_category(state)
     return CategoriesResponse(
         categories=tuple(
-            _view(state, category, drifts.get(category.name), geometry_changes.get(category.name))
+            _view(
+                state,
+                category,
+                drifts.get(category.name),
+                geometry_changes.get(category.name),
+                coresets.get(category.name, ()),
+            )
             for category in categories
         ),
         removed=tuple(RemovedCategoryView(**asdict(category)) for category in removed),
@@ -229,7 +240,8 @@ async def _changed(state: AppState, name: str, changes: SettingsChanges) -> Cate
 async def _shown(state: AppState, name: str) -> CategoryView:
     category = await asyncio.to_thread(state.reference_store.catalogue.categories.get, name)
     drifts = await asyncio.to_thread(state.reference_store.catalogue.calibrations.drifts)
-    return _view(state, category, drifts.get(name), (await _geometry_changes(state)).get(name))
+    coresets = await asyncio.to_thread(state.reference_store.catalogue.coresets.of, name)
+    return _view(state, category, drifts.get(name), (await _geometry_changes(state)).get(name), coresets)
 
 
 async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
@@ -247,7 +259,11 @@ async def _geometry_changes(state: AppState) -> dict[str, GeometryChangeView]:
 
 
 def _view(
-    state: AppState, category: Category, drift: DriftTest | None, geometry_change: GeometryChangeView | None
+    state: AppState,
+    category: Category,
+    drift: DriftTest | None,
+    geometry_change: GeometryChangeView | None,
+    coresets: Sequence[CoresetRecord],
 ) -> CategoryView:
     return CategoryView(
         name=category.name,
@@ -262,6 +278,7 @@ def _view(
             category.settings.region_of_interest,
         ),
         geometry_change=geometry_change,
+        coreset=coreset_view(state, category.name, coresets),
     )
 
 

@@ -15,6 +15,7 @@ from indexer.domain.roi import RegionOfInterest
 from indexer.domain.scoring_settings import ANYWHERE
 from service.schemas.base import JsonFloat, JsonInt, ResponseModel
 from service.schemas.calibration import CalibrationView, DriftView
+from service.schemas.coreset import CoresetView
 from service.schemas.geometry import GeometryBody, GeometryChangeView, GeometryView
 from service.schemas.region_of_interest import RegionOfInterestBody, RegionOfInterestView, region_view
 from service.schemas.text import DefectClass
@@ -151,6 +152,7 @@ class CategoryView(ResponseModel):
     geometry_change: GeometryChangeView | None = Field(
         description="A geometry change in progress; null if there is none."
     )
+    coreset: CoresetView | None = Field(description="What is searched instead of all references; null: nothing else.")
 
 
 class RemovedCategoryView(ResponseModel):

@@ -66,6 +66,12 @@ def test_onboarding_is_idempotent_and_settings_can_be_changed(service: str, imag
     assert [reference["filename"] for reference in first] == ["0.png"]
     run("references", "--remove", first[0]["id"], 10**12, url=service, code=1)
     assert "0.png" in run("references", "shell", "--removed", url=service)
+    assert run("condense", "shell", url=service).strip() == "shell: all references are searched"
+    asked = json.loads(run("condense", "shell", "--bound", "1.9", "--json", url=service))
+    assert asked["target"] == {"share": None, "bound": 1.9}
+    assert "shell" in run("condense", "shell", url=service).splitlines()[-1]
+    run("condense", "shell", "--share", "1", url=service, code=2)
+    assert "all references" in run("condense", "shell", "--undo", url=service)
     (images.parent / "mask.png").write_bytes(encode_png(np.tri(64, dtype=np.uint8)))
     assert " 1 " in run("region", "shell", "--mask", images.parent / "mask.png", url=service).splitlines()[-1]
     saved = images.parent / "saved.png"

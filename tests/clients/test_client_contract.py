@@ -152,6 +152,12 @@ def use_every_method(client: Client, name: str, tmp_path: Path) -> None:
     assert (preview.basis, preview.after.threshold, len(preview.references)) == ("stored", 0.0, 1)
     assert preview.after.references == {"anomalous": len(scores.scores)}
     assert scores.scores[-1] == preview.references[0].after.score
+    asked = client.condense(name, bound=1.9)
+    assert (asked.target.bound, asked.target.share) == (1.9, None)
+    assert client.coreset(name).target == client.category(name).coreset.target  # type: ignore[union-attr]
+    assert client.search_all(name).coreset is None
+    with pytest.raises(NotFound):
+        client.coreset(name)
     right_half = np.zeros((64, 64, 3), np.uint8)
     right_half[:, 32:] = 255
     region_of_interest = client.set_mask(name, encode_png(right_half)).settings.region_of_interest

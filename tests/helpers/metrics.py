@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def scrape(client: TestClient) -> Series:
+def scrape(client: httpx.Client | TestClient) -> Series:
     """Every series' value now."""
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")

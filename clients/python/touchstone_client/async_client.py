@@ -265,6 +265,22 @@ class AsyncClient:
         """
         return await self._connection.send(endpoints.geometry_advice(category, width, height, references, choice))
 
+    async def coreset(self, name: str) -> models.Coreset:
+        """What a category is searched in instead of all its references; NotFound when it has none."""
+        return await self._connection.send(endpoints.coreset(name))
+
+    async def condense(self, name: str, *, share: float | None = None, bound: float | None = None) -> models.Coreset:
+        """Have few patches of each place searched instead of those of all references: less memory, quicker searches.
+
+        share: so many patches, as a share of the references. bound: as few as raise no score by more than this. Give
+        one of the two. They are chosen in the background: see `Category.coreset`.
+        """
+        return await self._connection.send(endpoints.condense(name, share, bound))
+
+    async def search_all(self, name: str) -> models.Category:
+        """Search all references of a category again, and make no coreset of it."""
+        return await self._connection.send(endpoints.search_all(name))
+
     async def remove_category(self, name: str) -> models.Removed:
         """Remove a category with all its references."""
         return await self._connection.send(endpoints.remove_category(name))

@@ -155,6 +155,14 @@ def _add_products(add_command: AddCommand) -> None:
     example = "change a setting, e.g. false_reject_rate=0.02, k=100, threshold=null"
     categories.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="changes", help=example)
 
+    about = "Search few patches of each place instead of all references: less memory, quicker, with a bound on scores."
+    condense = add_command("condense", commands.condense, about)
+    condense.add_argument("category", help="the product")
+    target = condense.add_mutually_exclusive_group()
+    target.add_argument("--share", type=float, metavar="X", help="search so many, as a share of the references")
+    target.add_argument("--bound", type=float, metavar="X", help="search as few as raise no score by more than this")
+    target.add_argument("--undo", action="store_true", help="search all references again")
+
     about = "Show which part of a product's images is inspected, or set it from a mask image."
     region = add_command("region", commands.region, about)
     region.add_argument("category", help="the product")

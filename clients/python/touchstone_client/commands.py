@@ -251,6 +251,28 @@ def references(client: Client, options: argparse.Namespace) -> int:
     return 0
 
 
+def condense(client: Client, options: argparse.Namespace) -> int:
+    """Show a category's coreset, have one made in the background, or give it up."""
+    if options.undo:
+        coreset = client.search_all(options.category).coreset
+    elif options.share is not None or options.bound is not None:
+        coreset = client.condense(options.category, share=options.share, bound=options.bound)
+    else:
+        coreset = client.category(options.category).coreset
+    if options.json:
+        print(format_json(coreset))
+        return 0
+    if coreset is None:
+        print(f"{options.category}: all references are searched")
+        return 0
+    headings = ("category", "state", "references", "patches", "bound", "beside", "done")
+    figures = (coreset.references, coreset.patches, coreset.bound, str(coreset.beside), coreset.progress)
+    print(format_table(headings, [(options.category, coreset.state, *figures)]))
+    if coreset.error is not None:
+        print_error(coreset.error)
+    return 0
+
+
 def region(client: Client, options: argparse.Namespace) -> int:
     """Show or set a category's region of interest: 2 when a file cannot be read or written."""
     if options.mask is not None:

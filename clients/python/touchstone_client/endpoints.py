@@ -224,6 +224,22 @@ def geometry_advice(
     return Call("POST", "/geometry/advice", _json(models.Advice), json=body)
 
 
+def coreset(name: str) -> Call[models.Coreset]:
+    """`GET /categories/{name}/coreset`."""
+    return Call("GET", "/categories/{name}/coreset", _json(models.Coreset), {"name": name})
+
+
+def condense(name: str, share: float | None, bound: float | None) -> Call[models.Coreset]:
+    """`PUT /categories/{name}/coreset`."""
+    target = {key: value for key, value in (("share", share), ("bound", bound)) if value is not None}
+    return Call("PUT", "/categories/{name}/coreset", _json(models.Coreset), {"name": name}, json=target)
+
+
+def search_all(name: str) -> Call[models.Category]:
+    """`DELETE /categories/{name}/coreset`."""
+    return Call("DELETE", "/categories/{name}/coreset", _json(models.Category), {"name": name})
+
+
 def remove_category(name: str) -> Call[models.Removed]:
     """`DELETE /categories/{name}`."""
     return Call("DELETE", "/categories/{name}", _json(models.Removed), {"name": name})

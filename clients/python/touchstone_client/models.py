@@ -565,6 +565,57 @@ class GeometryChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CoresetTarget:
+    """How large the coreset is to be; one of the two."""
+
+    share: float | None
+    bound: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coreset:
+    """A category's coreset: patches of its references that are searched instead of all of them.
+
+    `references` to `bound` are of the finished one; None before one is made.
+    """
+
+    target: CoresetTarget
+    state: Literal["requested", "in use", "not in use"]
+    """`requested`: one is to be made, all references are searched meanwhile; `in use`: it is searched, also while
+    another one is made; `not in use`: all references are searched, because references that it stands for are gone or
+    its file is damaged.
+    """
+
+    error: str | None
+    """Why the one that is asked for cannot be made; None while it can."""
+
+    progress: float | None
+    """0 to 1 while one is asked for or made; None otherwise."""
+
+    references: int | None
+    """References that it stands for."""
+
+    patches: int | None
+    """Its patches in each layer and cell."""
+
+    bytes: int | None
+    """Size of its file."""
+
+    radii: Mapping[str, float] | None
+    """By layer, the largest distance of a reference's patch to the nearest patch of the coreset in the same cell. No
+    distance of an image's patch is larger than among all references by more.
+    """
+
+    bound: float | None
+    """No image score is higher than among all references by more: the mean of `radii`, weighted as the layers are;
+    their largest while those weights are not known.
+    """
+
+    beside: int
+    """References that are searched beside it, because it was made without them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Category:
     """A product."""
 
@@ -579,6 +630,9 @@ class Category:
     geometry: Geometry
     geometry_change: GeometryChange | None
     """A geometry change in progress; None if there is none."""
+
+    coreset: Coreset | None
+    """What is searched instead of all references; None: nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)

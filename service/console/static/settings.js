@@ -3,6 +3,7 @@
 import { ANYWHERE, alignmentNotice, isRadius } from "./alignment.js";
 import { get, send } from "./api.js";
 import { fill, h } from "./dom.js";
+import { coresetCard } from "./coreset.js";
 import { geometryCard } from "./geometry.js";
 import { number as decimal, t } from "./i18n.js";
 import { previewPanel } from "./settings-preview.js";
@@ -56,7 +57,7 @@ export async function showSettings(place, category, signal) {
   write(saved);
   guard(() => (Object.keys(changes()).length ? "unsaved" : null), signal, form);
   const advised = h("div", { role: "status" });
-  fill(place, h("div", { class: "two" }, h("div", { class: "view" }, advised, form, geometryCard(category, signal)), panel));
+  fill(place, h("div", { class: "two" }, h("div", { class: "view" }, advised, form, geometryCard(category, signal), coresetCard(category, signal)), panel));
   alignmentNotice(path, compareAnywhere, signal).then((notice) => fill(advised, notice), (error) => { if (!signal.aborted) tellProblem(error); });
 
   /** To be looked at in the preview, and then saved. */

@@ -49,6 +49,7 @@ NEVER = {
     "indexer.domain.errors.CorruptSegmentError": "the loader notes it and goes on; compaction tries again",
     "service.background.calibration_manager._Outdated": "caught where it is raised",
     "service.background.labelled_images.UnusableImage": "kept as the result of a test image",
+    "service.background.condensing._Abandoned": "of a background task",
     "service.background.tuning._Ended": "ends a tuning that was cancelled",
     "service.background.tuning._Outdated": "kept as the reason why a tuning ended",
     "service.background.supervisor.RoundFailed": "of a background task, which tries again",
