@@ -27,7 +27,7 @@ def condense(
     share: Annotated[
         float | None,
         typer.Option(
-            help=f"Search this share of the patches in each place, above 0 and below 1 [default: {_SHARE:g}].",
+            help=f"Search this share of the patches in each place, above 0 and below 1 (default: {_SHARE:g}).",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +49,7 @@ def condense(
 
     Running services load it. Exit code: 0 done; 1 some categories were not condensed, one line each; 2 nothing done.
 
-    \\b
+    \b
     Examples:
       touchstone condense bottle screw --share 0.25 --data my-factory
       touchstone condense bottle --bound 0.2 --data my-factory

@@ -77,7 +77,7 @@ def rebuild(
     Exit code: 0 done; 1 some stored images cannot be read: nothing was switched, or, with --damaged, all others were
     repaired; 2 nothing was done.
 
-    \\b
+    \b
     Examples:
       touchstone rebuild --encoder timm:vit_base_patch16_dinov3.lvd1689m --data my-factory
       touchstone rebuild --category bracket --smallest-defect 12 --data my-factory
