@@ -55,6 +55,7 @@ def main(
     ] = None,
     crop: Annotated[int, typer.Option(help="Side in pixels of what is inspected; the resize is 8/7 of it.")] = 448,
     model: Annotated[str, typer.Option(help="The encoder, as in TOUCHSTONE_ENCODER.")] = "builtin",
+    layers: Annotated[str, typer.Option(help="Its layers, as in TOUCHSTONE_LAYERS (default: four).")] = "",
     codec: Annotated[str, typer.Option(help="How patches are stored.")] = "fp16",
 ) -> None:
     """Print a Markdown table: of each category all references (share 1), then coresets of them.
@@ -62,7 +63,8 @@ def main(
     bound: no score rises by more (lemma 4.1 of the paper). Rises, image AUROC and pixel AP are differences to a search
     of all references. Thresholds are calibrated anew for every row.
     """
-    encoder = load_encoder(EncoderSettings(model, resize=crop * 8 // 7, crop=crop, device="cpu"))
+    indices = tuple(int(number) for number in layers.split(",")) if layers else None
+    encoder = load_encoder(EncoderSettings(model, indices, resize=crop * 8 // 7, crop=crop, device="cpu"))
     print(f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}")
     for category in categories_of(folder):
         encoded = encode_category(encoder, category)

@@ -19,6 +19,7 @@ from tests.helpers.part_folders import folder_of
 # Everything that opens a data folder, with what else it takes; `{}` is a folder beside the data.
 READING = {
     "backup": ["backup", "{}/saved"],
+    "condense": ["condense", "disc"],
     "export": ["export", "disc", "--to", "{}/exported"],
     "geometry list": ["geometry", "list"],
     "keys create": ["keys", "create", "press-4"],
