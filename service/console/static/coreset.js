@@ -7,7 +7,7 @@ import { tell, tellProblem } from "./toasts.js";
 import { number, t } from "./i18n.js";
 
 const EVERY_MS = 1000;
-const USUAL_PERCENT = 25;
+const USUAL_PERCENT = 50;
 
 /** A card that shows a category's coreset, has one made, or has all references searched again. */
 export function coresetCard({ name, coreset }, signal) {
