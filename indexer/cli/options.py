@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 from pathlib import Path
@@ -75,6 +76,11 @@ def printer() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 160, markup=False, highlight=False)
+
+
+def at_most(bound: float) -> str:
+    """A bound with four decimals, none of which makes it smaller."""
+    return f"{math.ceil(bound * 1e4) / 1e4:.4f}"
 
 
 def sign() -> None:

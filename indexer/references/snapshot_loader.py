@@ -234,7 +234,7 @@ class SnapshotLoader:
         if now.memory.version == 0:
             suspected = {damage.name for damage in self._published.corrupt_segments}
             opened = {rows.segment.name for rows in changes.added} - suspected
-        coresets = {} if now.memory.rows else self._read_coresets(changes)
+        coresets = {} if now.memory.rows else self._read_coresets(changes, patience)
         try:
             memory, damaged, files = self._entered(now, changes, patience, opened, coresets)
             memory = memory.without_references(changes.removed, changes.version)
@@ -282,8 +282,8 @@ class SnapshotLoader:
         in_use = {usage.segment.name for usage in self._catalogue.segments.of(now.memory_id)}
         return _holds_many_removed(now.memory) or not now.mapped.keys() <= in_use
 
-    def _read_coresets(self, changes: SnapshotDelta) -> dict[str, tuple[int, CoresetContent]]:
-        """The coresets that can be searched, by category, with their ids."""
+    def _read_coresets(self, changes: SnapshotDelta, patience: float) -> dict[str, tuple[int, CoresetContent]]:
+        """The coresets that can be searched, by category, with their ids. OSError as `refresh`."""
         usable = {}
         live: dict[str, set[int]] = {}
         for segment_rows in changes.added:
@@ -293,8 +293,9 @@ class SnapshotLoader:
             if record.result is None or record.id in self._unusable:
                 continue
             try:
-                content = self._coresets.read(record.result.file)
-            except (CorruptSegmentError, OSError) as error:
+                file = record.result.file
+                content = self._with_patience(file.name, patience, partial(self._coresets.read, file))
+            except CorruptSegmentError as error:
                 log.error("the coreset of %s cannot be read, its references are searched: %s", record.category, error)
                 self._unusable.add(record.id)
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
+from indexer.cli.options import Data, DatabaseUrl, at_most, fail, read_settings, sign
 
 if TYPE_CHECKING:
     from indexer.catalogue.data_folder import DataFolder
@@ -114,14 +113,14 @@ def verify(
     which = f"backup {done.name}: " if saved is not None else ""
     if errors is not None:
         for of in errors.categories:
-            by_layer = ", ".join(f"{layer} {_at_most(error)}" for layer, error in of.by_layer.items())
-            print(f"{of.category}: {errors.codec} codes move no score by more than {_at_most(of.largest)} ({by_layer})")
+            by_layer = ", ".join(f"{layer} {at_most(error)}" for layer, error in of.by_layer.items())
+            print(f"{of.category}: {errors.codec} codes move no score by more than {at_most(of.largest)} ({by_layer})")
     for bound in bounds:
         if bound.by_layer is None:
             print(f"{bound.category}: its coreset is not searched: references that it stands for are gone")
             continue
-        by_layer = ", ".join(f"{layer} {_at_most(radius)}" for layer, radius in bound.by_layer.items())
-        largest = _at_most(max(bound.by_layer.values()))
+        by_layer = ", ".join(f"{layer} {at_most(radius)}" for layer, radius in bound.by_layer.items())
+        largest = at_most(max(bound.by_layer.values()))
         print(f"{bound.category}: {bound.described} raise no score by more than {largest} ({by_layer})")
     _print_report(f"{which}{done.files} files checked, {len(done.damaged)} problems", done)
 
@@ -146,11 +145,6 @@ def _named(data: Path | None, database_url: str | None) -> Iterator[DataSettings
         yield settings
     except (BackupError, ObjectStorageError, CatalogueError, DatabaseError, OSError) as error:
         fail(error)
-
-
-def _at_most(error: float) -> str:
-    """A bound with four decimals, none of which makes it smaller."""
-    return f"{math.ceil(error * 1e4) / 1e4:.4f}"
 
 
 def _lost(done: BackupReport) -> str:

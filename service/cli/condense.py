@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from indexer.cli.options import Data, DatabaseUrl, fail, read_settings, sign
+from indexer.cli.options import Data, DatabaseUrl, at_most, fail, read_settings, sign
 
 if TYPE_CHECKING:
     from indexer.catalogue.catalogue import Catalogue
@@ -124,14 +123,9 @@ def _condense(folder: DataFolder, catalogue: Catalogue, category: str, target: C
         catalogue.coresets.cancel(record.id)
         raise
     layers = ", ".join(
-        f"{name} {_at_most(radius)}" for name, radius in zip(memory.space.layers, result.radii, strict=True)
+        f"{name} {at_most(radius)}" for name, radius in zip(memory.space.layers, result.radii, strict=True)
     )
     return (
         f"{category}: {result.patches} of {result.references} patches in each place are searched, "
-        f"{result.file.size / 1e6:.3g} MB. No score rises by more than {_at_most(max(result.radii))} ({layers})."
+        f"{result.file.size / 1e6:.3g} MB. No score rises by more than {at_most(max(result.radii))} ({layers})."
     )
-
-
-def _at_most(radius: float) -> str:
-    """A bound with four decimals, none of which makes it smaller."""
-    return f"{math.ceil(radius * 1e4) / 1e4:.4f}"

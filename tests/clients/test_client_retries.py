@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.clients.helpers.scripted_server import Response, scripted_server
 from tests.clients.helpers.service_responses import HANG_UP, LIVE, error_response
+from tests.helpers.dripping_server import dripping_server
 from touchstone_client import (
     NO_RETRIES,
     AsyncClient,
@@ -72,30 +69,6 @@ def test_the_wait_is_at_least_the_services_retry_after() -> None:
     with scripted_server(busy, LIVE) as server, Client(server.url, retries=QUICK) as client:
         client.live()
         assert server.requests[1].received_at - server.requests[0].received_at >= 1.0
-
-
-@contextmanager
-def dripping_server() -> Iterator[str]:
-    """The URL of a server whose answers come in small parts, for ever."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            with suppress(OSError):
-                while True:
-                    self.wfile.write(b" ")
-                    time.sleep(0.1)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
 
 
 def test_the_total_timeout_also_ends_an_answer_that_comes_in_small_parts(tmp_path: Path) -> None:

@@ -204,3 +204,19 @@ def test_shards_answer_for_its_rows(tmp_path: Path, stores: list[ReferenceStore]
                 query = ShardQuery(Coding.of(memory, "disc"), features.patches[0].numpy(), ids, SCORING.rho, weights)
                 best.append(shard.search(ENGINE, query).similarities)
         np.testing.assert_array_equal(1 - np.max(best, axis=0), distances(memory))
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_read_at_the_next_look(
+    tmp_path: Path, stores: list[ReferenceStore]
+) -> None:
+    store = opened(tmp_path, stores)
+    add(store, "disc", *range(12))
+    condensed(store)
+    file = coreset_file(tmp_path)
+    aside = file.rename(tmp_path / "aside")
+    file.symlink_to(file)  # reading it is an error of the system, not a file that is missing
+    with pytest.raises(OSError, match="Too many levels"):
+        store.refresh()
+    file.unlink()
+    aside.rename(file)
+    assert store.refresh().coresets.keys() == {"disc"}

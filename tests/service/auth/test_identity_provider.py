@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from starlette.testclient import TestClient
 from service.auth import Role
 from service.settings import Settings
 from tests.helpers.commands import touchstone
+from tests.helpers.dripping_server import dripping_server
 from tests.helpers.http_service import check_problem
 from tests.helpers.oidc_provider import OidcProvider
 from tests.helpers.plant import Plant
@@ -179,29 +176,12 @@ def test_without_its_provider_keys_still_open_and_the_rest_is_told(tmp_path: Pat
 
 
 def test_a_provider_whose_answer_never_ends_is_not_waited_for(tmp_path: Path) -> None:
-    class Endless(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            with suppress(OSError):
-                while True:
-                    self.wfile.write(b" ")
-                    time.sleep(0.2)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        issuer = f"http://127.0.0.1:{server.server_address[1]}"
+    with dripping_server() as issuer:
         plant = Plant(tmp_path, oidc_issuer=issuer, oidc_client_id="touchstone", oidc_roles={"line-leads": "engineer"})
         with plant.client as client:
             away = client.get("/sign-in/start", params={"redirect_uri": CONSOLE})
             check_problem(away, 503, "provider-unavailable")
             assert "TimeoutError" in away.json()["detail"]
-        server.shutdown()
-        thread.join()
 
 
 def test_a_provider_with_another_name_is_not_taken_for_it(tmp_path: Path, provider: OidcProvider) -> None:
